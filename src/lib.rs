@@ -1,0 +1,4 @@
+//! Brink: an edge caching CDN node.
+
+pub mod base;
+pub mod rules;

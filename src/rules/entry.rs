@@ -1,0 +1,102 @@
+//! One stored response, and the slot that holds all variants of one key.
+//!
+//! Everything here is our own compact memory: hyper's header maps and bytes are slices
+//! of its read buffers and would pin kilobytes an object that no weigher sees. An entry
+//! never changes after it is made, except for two marks of the purge ledger; freshening
+//! makes a new entry that shares the body.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::freshness::Freshness;
+use super::head::Head;
+use super::variant::Vary;
+
+/// How much of the representation the body holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// The bytes `first..=last` of `total` (RFC 9111 3.3): a stored 206.
+    Part {
+        /// Offset of the first byte held.
+        first: u64,
+        /// Offset of the last byte held.
+        last: u64,
+        /// Length of the whole representation, if the origin said it.
+        total: Option<u64>,
+    },
+}
+
+/// A stored response.
+#[derive(Debug)]
+pub struct Entry {
+    /// The canonical key text, compared on every hit.
+    pub key: Box<[u8]>,
+    /// Status and header fields, packed.
+    pub head: Head,
+    /// The body in one or more exact-size buffers, in order.
+    pub body: SmallVec<[Bytes; 1]>,
+    /// Which part of the representation the body is.
+    pub extent: Extent,
+    /// How long it may be used.
+    pub freshness: Freshness,
+    /// What the request had to look like, if the response varies.
+    pub vary: Option<Box<Vary>>,
+    /// Surrogate keys, sorted, without duplicates.
+    pub tags: Box<[Box<str>]>,
+    /// Sequence number of the purge ledger when the request for it was sent.
+    pub seq: u64,
+    /// Last sequence number it was checked against.
+    pub checked_seq: AtomicU64,
+    /// Marked stale by a soft purge.
+    pub soft_purged: AtomicBool,
+}
+
+/// What an entry costs beyond key, head, body, vary and tags: the entry itself, the
+/// reference count, the slot and the table's bookkeeping. Measured with 1 million
+/// objects (`benches/`), rounded up.
+pub const ENTRY_OVERHEAD: u64 = 400;
+
+impl Entry {
+    /// Length of the stored body in bytes.
+    pub fn body_len(&self) -> u64 {
+        self.body.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    /// Honest weight in bytes: everything that goes when this entry goes.
+    pub fn weight(&self) -> u64 {
+        let tags: usize = self.tags.iter().map(|tag| tag.len() + size_of::<Box<str>>()).sum();
+        let vary = self.vary.as_ref().map_or(0, |vary| vary.weight());
+        ENTRY_OVERHEAD
+            + (self.key.len() + self.head.weight() + tags + vary) as u64
+            + self.body_len()
+    }
+
+    /// Whether a soft purge has made it stale.
+    pub fn is_soft_purged(&self) -> bool {
+        self.soft_purged.load(Ordering::Acquire)
+    }
+}
+
+/// All variants of one key. The common case is one entry without `Vary`.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// Newest first.
+    pub variants: SmallVec<[Arc<Entry>; 1]>,
+}
+
+impl Slot {
+    /// A slot with one entry.
+    pub fn one(entry: Arc<Entry>) -> Self {
+        Slot { variants: SmallVec::from_iter([entry]) }
+    }
+
+    /// Sum of the variants' weights.
+    pub fn weight(&self) -> u64 {
+        self.variants.iter().map(|entry| entry.weight()).sum()
+    }
+}

@@ -1,0 +1,150 @@
+//! Sites and their rules: which hosts are served, and how each path is cached.
+//!
+//! Plain data, filled by `config`. A site is found by host (exact, then the longest
+//! `*.` wildcard, then the default); inside it the first rule that matches a request
+//! gives its policy, and `explain` names that rule.
+
+use std::time::Duration;
+
+use super::asked::Asked;
+
+/// One website.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Name for log, metrics and the admin API; the first host by default.
+    pub name: String,
+    /// Hosts served: `example.com`, `*.example.com` or `*` for any.
+    pub hosts: Vec<String>,
+    /// Name of the origin group that is asked.
+    pub origin: String,
+    /// `Host` sent to the origin; the client's host when not set.
+    pub host_header: Option<String>,
+    /// Answer plain HTTP with a 308 to HTTPS on this port.
+    pub redirect_https: Option<u16>,
+    /// Rules in order; the first match wins.
+    pub rules: Vec<Rule>,
+    /// Policy when no rule matches.
+    pub policy: Policy,
+}
+
+/// A match and the policy that goes with it.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Name for `explain`; `rule 1`, `rule 2` ... by default.
+    pub name: String,
+    /// All conditions given must hold.
+    pub matches: Match,
+    /// What then applies.
+    pub policy: Policy,
+}
+
+/// Conditions on a request. Empty lists do not restrict.
+#[derive(Clone, Debug, Default)]
+pub struct Match {
+    /// Path prefixes, compared literally.
+    pub prefixes: Vec<String>,
+    /// File extensions without dot, lower case.
+    pub extensions: Vec<String>,
+    /// Methods.
+    pub methods: Vec<String>,
+}
+
+impl Match {
+    /// Whether `asked` meets every condition.
+    pub fn holds(&self, asked: &Asked) -> bool {
+        let path = asked.target.path();
+        (self.prefixes.is_empty() || self.prefixes.iter().any(|prefix| path.starts_with(prefix)))
+            && (self.methods.is_empty()
+                || self.methods.iter().any(|method| method == asked.method.as_str()))
+            && (self.extensions.is_empty() || {
+                let file = path.rsplit('/').next().unwrap_or("");
+                file.rsplit_once('.').is_some_and(|(_, ext)| {
+                    self.extensions.iter().any(|wanted| wanted.eq_ignore_ascii_case(ext))
+                })
+            })
+    }
+}
+
+/// How matching requests are cached.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// `false`: pass everything to the origin, store nothing.
+    pub cache: bool,
+    /// Fields that override `Cache-Control`, first wins (RFC 9213), lower case.
+    pub targeted: Vec<String>,
+    /// Lifetime when the origin states none and heuristics do not apply.
+    pub default_ttl: Duration,
+    /// Lifetime by status when the origin states none.
+    pub status_ttl: Vec<(u16, Duration)>,
+    /// Lifetime forced whatever the origin says (not for private, no-store, Set-Cookie).
+    pub force_ttl: Option<Duration>,
+    /// Share of `Date - Last-Modified` used as heuristic lifetime, in per cent.
+    pub heuristic_percent: u32,
+    /// Upper bound of heuristic lifetimes.
+    pub heuristic_max: Duration,
+    /// `stale-while-revalidate` when the origin states none ("grace").
+    pub stale_while_revalidate: Duration,
+    /// `stale-if-error` when the origin states none.
+    pub stale_if_error: Duration,
+    /// Store answers that set cookies (the `Set-Cookie` field is then dropped).
+    pub store_set_cookie: bool,
+    /// Obey request directives that force a revalidation (`no-cache`, `max-age=0`,
+    /// `Pragma`). RFC 9111 5.2.1 lets a cache ignore them; a shield may want to.
+    pub honour_client_no_cache: bool,
+    /// What of the query is part of the key.
+    pub query: QueryKey,
+    /// Fold `Accept-Encoding` to one of these, most wanted first, before the origin sees
+    /// it; empty leaves it alone.
+    pub encodings: Vec<String>,
+    /// Fold `Accept-Language` to the first of these the client accepts; empty leaves the
+    /// field's own normal form (sorted by weight, lower case).
+    pub languages: Vec<String>,
+    /// Variants kept per key; the oldest goes.
+    pub variants_max: usize,
+    /// Fields whose values are purge tags, lower case; stripped before the client.
+    pub tag_fields: Vec<String>,
+    /// Largest body that is stored.
+    pub object_max: u64,
+}
+
+/// What of the query belongs to the key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum QueryKey {
+    /// All of it, byte for byte.
+    #[default]
+    All,
+    /// None of it.
+    None,
+    /// Only these parameters (`*` at the end of a name matches a prefix).
+    Only(Vec<String>),
+    /// All but these.
+    Except(Vec<String>),
+    /// All, sorted by name; the order of equal names is kept.
+    Sorted,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            cache: true,
+            targeted: vec!["cdn-cache-control".to_owned()],
+            default_ttl: Duration::ZERO,
+            status_ttl: Vec::new(),
+            force_ttl: None,
+            heuristic_percent: 10,
+            heuristic_max: Duration::from_secs(86_400),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            store_set_cookie: false,
+            honour_client_no_cache: true,
+            query: QueryKey::All,
+            encodings: vec!["zstd".to_owned(), "br".to_owned(), "gzip".to_owned()],
+            languages: Vec::new(),
+            variants_max: 16,
+            tag_fields: ["surrogate-key", "cache-tag", "edge-cache-tag", "xkey"]
+                .map(str::to_owned)
+                .to_vec(),
+            object_max: 1 << 30,
+        }
+    }
+}
