@@ -1,0 +1,5 @@
+//! Level 3: what is stored, in memory and on disk, and what is given up for what.
+
+pub mod memory;
+
+pub use memory::{Keep, Memory, MemoryOptions, MemoryPolicy, Victim};
