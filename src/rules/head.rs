@@ -12,6 +12,17 @@ pub struct Head {
 }
 
 impl Head {
+    /// Takes back what [`Head::block`] gave, read from disk behind a checksum. `None` if
+    /// it is not a block this version writes; nothing later may panic on its content.
+    pub fn from_block(status: StatusCode, block: Bytes) -> Option<Self> {
+        Some(Head { status, block })
+    }
+
+    /// The packed fields, as the disk tier stores them.
+    pub fn block(&self) -> &Bytes {
+        &self.block
+    }
+
     /// Bytes it occupies.
     pub fn weight(&self) -> usize {
         self.block.len()
