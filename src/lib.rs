@@ -1,5 +1,6 @@
 //! Brink: an edge caching CDN node.
 
 pub mod base;
+pub mod config;
 pub mod rules;
 pub mod store;

@@ -1,0 +1,152 @@
+//! Cross-checks: what is wrong although every single setting is well-formed.
+
+use std::collections::HashMap;
+
+use super::Config;
+use super::problem::nearest;
+use super::reader::Sink;
+
+/// Reports errors and warnings about `config` as a whole.
+pub fn check(config: &Config, sink: &Sink) {
+    presence(config, sink);
+    origins(config, sink);
+    sites(config, sink);
+    admin(config, sink);
+    tls(config, sink);
+}
+
+fn presence(config: &Config, sink: &Sink) {
+    if config.listen.is_empty() {
+        sink.error("listen", "nothing to listen on: add [[listen]] with addr = \"[::]:80\"", None);
+    }
+    if config.sites.is_empty() {
+        sink.error("site", "no [[site]]: nothing would be served", None);
+    }
+    if !token(&config.node.name) {
+        let message = format!("name: expected letters, digits and -._, got {:?}", config.node.name);
+        sink.error("node.name", message, None);
+    }
+}
+
+/// An RFC 9110 5.6.2 token short enough for a field, as `Via` and `Cache-Status` need it.
+fn token(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    (1..=64).contains(&name.len()) && name.chars().all(fits)
+}
+
+fn origins(config: &Config, sink: &Sink) {
+    let mut names = HashMap::new();
+    for (index, origin) in config.origins.iter().enumerate() {
+        let path = format!("origin[{index}]");
+        if let Some(first) = names.insert(&origin.name, index) {
+            let message =
+                format!("origin {:?} is there twice (also [[origin]] {})", origin.name, first + 1);
+            sink.error(&format!("{path}.name"), message, None);
+        }
+        if origin.servers.is_empty() {
+            let message = format!("origin {:?} has no servers", origin.name);
+            sink.error(&path, message, Some("servers = [\"https://10.0.0.5:8443\"]".to_owned()));
+        }
+        for server in &origin.servers {
+            if let Err(expected) = server_url(server) {
+                sink.error(&format!("{path}.servers"), format!("servers: {expected}"), None);
+            }
+        }
+        if !origin.verify {
+            let message = "verify = false: anybody on the way can pretend to be the origin";
+            let help = "name the origin's own root in ca_file instead".to_owned();
+            sink.warn(&format!("{path}.verify"), message, Some(help));
+        }
+    }
+}
+
+/// Scheme, host and port of a server; no path, no credentials.
+fn server_url(text: &str) -> Result<(), String> {
+    let expected = format!("expected a URL such as \"http://127.0.0.1:3000\", got {text:?}");
+    let uri: http::Uri = text.parse().map_err(|_| expected.clone())?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    let authority = uri.authority().filter(|a| !a.host().is_empty() && !a.as_str().contains('@'));
+    if !known || authority.is_none() || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(expected);
+    }
+    Ok(())
+}
+
+fn sites(config: &Config, sink: &Sink) {
+    let names: Vec<&str> = config.origins.iter().map(|origin| origin.name.as_str()).collect();
+    let mut hosts = HashMap::new();
+    for (index, site) in config.sites.iter().enumerate() {
+        let path = format!("site[{index}]");
+        if !names.contains(&site.origin.as_str()) {
+            let help = nearest(&site.origin, names.iter().copied())
+                .map(|near| format!("did you mean \"{near}\"?"))
+                .or_else(|| Some(format!("defined origins: {}", names.join(", "))));
+            let message = match site.origin.as_str() {
+                "" => format!("site {:?} names no origin", site.name),
+                other => format!("site {:?}: there is no origin {other:?}", site.name),
+            };
+            sink.error(&format!("{path}.origin"), message, help);
+        }
+        for host in &site.hosts {
+            if let Some(other) = hosts.insert(host, index) {
+                let message =
+                    format!("host {host:?} is served twice (also by [[site]] {})", other + 1);
+                sink.error(&format!("{path}.hosts"), message, None);
+            }
+            if !host_is_valid(host) {
+                let message = format!(
+                    "hosts: expected \"example.com\", \"*.example.com\" or \"*\", got {host:?}"
+                );
+                sink.error(&format!("{path}.hosts"), message, None);
+            }
+        }
+        policies(config, index, sink);
+    }
+}
+
+fn host_is_valid(host: &str) -> bool {
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+    host == "*" || (!name.is_empty() && name.len() <= 253 && name.chars().all(fits))
+}
+
+fn policies(config: &Config, index: usize, sink: &Sink) {
+    let Some(site) = config.sites.get(index) else { return };
+    let path = format!("site[{index}]");
+    let rules = site.rules.iter().enumerate();
+    let all = std::iter::once((path.clone(), &site.policy))
+        .chain(rules.map(|(rule, one)| (format!("{path}.rule[{rule}]"), &one.policy)));
+    for (path, policy) in all {
+        let inherited =
+            path.contains("rule") && policy.store_set_cookie == site.policy.store_set_cookie;
+        if policy.store_set_cookie && !inherited {
+            let message = "store_set_cookie = true: an answer made for one client goes to all";
+            let help = "the Set-Cookie field is dropped, but its body may be personal".to_owned();
+            sink.warn(&format!("{path}.store_set_cookie"), message, Some(help));
+        }
+    }
+}
+
+fn admin(config: &Config, sink: &Sink) {
+    let Some(addr) = config.admin.addr else { return };
+    if !addr.ip().is_loopback() {
+        let message = format!("the admin API listens on {addr}, which others can reach");
+        let help = "prefer 127.0.0.1 and a tunnel; it is protected by its token alone".to_owned();
+        sink.warn("admin.addr", message, Some(help));
+    }
+    if addr.port() != 0 && config.listen.iter().any(|listen| listen.addr == addr) {
+        sink.error("admin.addr", format!("{addr} is a client listener already"), None);
+    }
+}
+
+fn tls(config: &Config, sink: &Sink) {
+    let wanted = config.listen.iter().position(|listen| listen.tls);
+    let Some(index) = wanted else { return };
+    if config.tls.certificates.is_empty() && config.tls.throw_away.is_empty() {
+        sink.error(
+            &format!("listen[{index}].tls"),
+            "a TLS listener, but no certificate",
+            Some("add [[tls.certificate]] with cert and key".to_owned()),
+        );
+    }
+}

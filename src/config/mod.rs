@@ -1,0 +1,262 @@
+//! Level 5: the configuration file and the flags of `brink run`, as one typed result.
+//!
+//! ```text
+//! node.toml --toml--> tables with spans --reader--> Config --check--> Config + problems
+//! flags ------------------------------- flags -----^
+//! ```
+//!
+//! Each module owns its `Options` and their defaults; this one only names them in TOML,
+//! checks them against each other and against the machine, and says what is wrong with
+//! file, line and column. Nothing below this level parses TOML.
+
+mod check;
+mod flags;
+mod problem;
+mod reader;
+mod schema;
+mod site;
+mod value;
+
+pub use flags::RunFlags;
+pub use problem::{Place, Problem, Severity};
+pub use reader::Setting;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::rules::site::Site;
+use crate::store::memory::MemoryOptions;
+
+/// Everything a node is built from. Immutable; a reload builds another one.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The node itself.
+    pub node: NodeOptions,
+    /// Where clients come in.
+    pub listen: Vec<ListenOptions>,
+    /// Certificates.
+    pub tls: TlsOptions,
+    /// Networks whose `X-Forwarded-*` and `Forwarded` fields are believed.
+    pub trust: Vec<IpNet>,
+    /// The memory tier.
+    pub memory: MemoryOptions,
+    /// Directories of the disk tier, one a device.
+    pub disks: Vec<DiskOptions>,
+    /// The admin listener.
+    pub admin: AdminOptions,
+    /// Access log and diagnostics.
+    pub log: LogOptions,
+    /// Origin groups; names are unique.
+    pub origins: Vec<OriginOptions>,
+    /// Sites.
+    pub sites: Vec<Site>,
+}
+
+/// `[node]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeOptions {
+    /// Name in `Via`, `Cache-Status`, `CDN-Loop` and the metrics (an RFC 9110 token).
+    pub name: String,
+    /// Network threads; 0 is one for each core.
+    pub threads: usize,
+    /// How long a graceful stop may take before connections are cut.
+    pub drain: Duration,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        NodeOptions { name: "brink".to_owned(), threads: 0, drain: Duration::from_secs(30) }
+    }
+}
+
+/// `[[listen]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Address and port; port 0 takes any free one.
+    pub addr: SocketAddr,
+    /// TLS (with HTTP/2 and HTTP/1.1 by ALPN) or plain.
+    pub tls: bool,
+    /// Networks whose connections begin with a PROXY protocol header.
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+/// `[tls]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// Certificates, chosen by the names in them; the first is the default.
+    pub certificates: Vec<CertificateFiles>,
+    /// Without any certificate: names for a throw-away one made at start. Empty: none.
+    pub throw_away: Vec<String>,
+}
+
+/// `[[tls.certificate]]`: a chain and its key, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// Chain, leaf first.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// `[[disk]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskOptions {
+    /// Directory, made if missing.
+    pub path: PathBuf,
+    /// Bytes it may hold.
+    pub size: u64,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdminOptions {
+    /// Where the admin API listens; `None` switches it off.
+    pub addr: Option<SocketAddr>,
+    /// File with the bearer token; made on first start with mode 0600.
+    pub token_file: Option<PathBuf>,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Format of the access log.
+    pub access: AccessFormat,
+    /// File of the access log; standard output when not set.
+    pub file: Option<PathBuf>,
+    /// Filter of diagnostics on standard error, such as `info` or `brink::origin=debug`.
+    pub level: String,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        LogOptions { access: AccessFormat::Off, file: None, level: "info".to_owned() }
+    }
+}
+
+/// How exchanges are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// Not at all.
+    Off,
+    /// One JSON object a line.
+    Json,
+    /// The combined format of the common web servers, with the cache outcome added.
+    Combined,
+}
+
+/// `[[origin]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginOptions {
+    /// Name that sites refer to.
+    pub name: String,
+    /// URLs of its servers: scheme, host and port.
+    pub servers: Vec<String>,
+    /// Whether the certificates of https servers are verified.
+    pub verify: bool,
+    /// Roots to verify against in place of the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Longest wait for a connection, TLS included.
+    pub connect: Duration,
+    /// Longest wait for the head of an answer.
+    pub first_byte: Duration,
+    /// Longest wait between two pieces of a body.
+    pub between_bytes: Duration,
+}
+
+impl Default for OriginOptions {
+    fn default() -> Self {
+        OriginOptions {
+            name: "origin".to_owned(),
+            servers: Vec::new(),
+            verify: true,
+            ca_file: None,
+            connect: Duration::from_secs(3),
+            first_byte: Duration::from_secs(15),
+            between_bytes: Duration::from_secs(15),
+        }
+    }
+}
+
+/// A configuration, if there are no errors, and all that was found.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What to start with; `None` if there is an error.
+    pub config: Option<Config>,
+    /// Errors and warnings in the order of the file.
+    pub problems: Vec<Problem>,
+    /// Name of the file, for messages; empty for flags.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+}
+
+impl Outcome {
+    /// How many problems are errors.
+    pub fn errors(&self) -> usize {
+        self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+
+    /// All problems as a terminal shows them.
+    pub fn render(&self) -> String {
+        let shown: Vec<_> =
+            self.problems.iter().map(|p| p.render(&self.file, &self.text)).collect();
+        shown.join("\n")
+    }
+
+    /// The configuration, or the rendered problems.
+    pub fn into_result(self) -> Result<Config, String> {
+        let shown = self.render();
+        self.config.ok_or(shown)
+    }
+}
+
+/// Reads and checks a file. Relative paths in it start at its directory.
+pub fn load(path: &Path) -> Outcome {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text, &file, path.parent().unwrap_or(Path::new("."))),
+        Err(error) => {
+            let sink = reader::Sink::default();
+            sink.error("", format!("cannot read the configuration: {error}"), None);
+            Outcome { config: None, problems: sink.problems(), file, text: String::new() }
+        }
+    }
+}
+
+/// Reads and checks a text.
+pub fn parse(text: &str, file: &str, base: &Path) -> Outcome {
+    let sink = reader::Sink::default();
+    let config = schema::read(text, base, &sink);
+    if let Some(config) = &config {
+        check::check(config, &sink);
+    }
+    finish(config, sink, file, text)
+}
+
+/// Makes and checks a configuration from the flags of `brink run`.
+pub fn from_flags(flags: &RunFlags) -> Outcome {
+    let sink = reader::Sink::default();
+    let config = flags.config(&sink);
+    check::check(&config, &sink);
+    finish(Some(config), sink, "", "")
+}
+
+/// Every setting there is, with its default.
+pub fn settings() -> Vec<Setting> {
+    let sink = reader::Sink::describing();
+    _ = schema::read("", Path::new("."), &sink);
+    sink.settings()
+}
+
+fn finish(config: Option<Config>, sink: reader::Sink, file: &str, text: &str) -> Outcome {
+    let outcome =
+        Outcome { config, problems: sink.problems(), file: file.to_owned(), text: text.to_owned() };
+    let sound = outcome.errors() == 0;
+    Outcome { config: outcome.config.filter(|_| sound), ..outcome }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! The document: which section fills which options. One function a section; the names of
+//! sections and settings are those of the modules and their fields.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::de::DeTable;
+
+use super::problem::{Problem, Severity};
+use super::reader::{Sink, Table, YEAR};
+use super::site::sites;
+use super::{
+    AccessFormat, AdminOptions, CertificateFiles, Config, DiskOptions, ListenOptions, LogOptions,
+    NodeOptions, OriginOptions, TlsOptions,
+};
+use crate::base::ByteSize;
+use crate::store::memory::MemoryOptions;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Reads `text`; problems go to `sink`. `None` if the text is not TOML.
+pub fn read(text: &str, base: &Path, sink: &Sink) -> Option<Config> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        sink.push(Problem {
+            severity: Severity::Error,
+            path: String::new(),
+            span: error.span(),
+            message: format!("not TOML: {}", error.message().replace('\n', ", ")),
+            help: None,
+        });
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    let document = document.into_inner();
+    let mut root = Table::root(sink, &document);
+    let config = Config {
+        node: node(root.table("node")),
+        listen: root.tables("listen").into_iter().map(listen).collect(),
+        tls: tls(root.table("tls"), base),
+        trust: trust(root.table("trust")),
+        memory: memory(root.table("memory")),
+        disks: root.tables("disk").into_iter().map(|table| disk(table, base)).collect(),
+        admin: admin(root.table("admin"), base),
+        log: log(root.table("log"), base),
+        origins: root.tables("origin").into_iter().map(|table| origin(table, base)).collect(),
+        sites: sites(&mut root),
+    };
+    root.end();
+    Some(config)
+}
+
+fn node(mut table: Table<'_>) -> NodeOptions {
+    let from = NodeOptions::default();
+    let options = NodeOptions {
+        name: table.text("name", &from.name),
+        threads: table.number("threads", from.threads as u64, 0..1_025) as usize,
+        drain: table.time("drain", from.drain, HOUR),
+    };
+    table.end();
+    options
+}
+
+/// What stands in for an address that could not be read; the error stops the start.
+const UNREAD: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+fn listen(mut table: Table<'_>) -> ListenOptions {
+    let required = !table.has("addr");
+    let options = ListenOptions {
+        addr: table.parsed_opt("addr", address).unwrap_or(UNREAD),
+        tls: table.flag("tls", false),
+        proxy_protocol: networks(&mut table, "proxy_protocol"),
+    };
+    if required {
+        table.error("addr", "a listener needs its address: addr = \"[::]:80\"");
+    }
+    table.end();
+    options
+}
+
+fn tls(mut table: Table<'_>, base: &Path) -> TlsOptions {
+    let certificates = table.tables("certificate");
+    let options = TlsOptions {
+        certificates: certificates.into_iter().filter_map(|one| certificate(one, base)).collect(),
+        throw_away: table.list("throw_away", &[]),
+    };
+    table.end();
+    options
+}
+
+fn certificate(mut table: Table<'_>, base: &Path) -> Option<CertificateFiles> {
+    let cert = file(&mut table, "cert", base);
+    let key = file(&mut table, "key", base);
+    if cert.is_none() || key.is_none() {
+        table.error("cert", "a certificate needs both files: cert = \"...\" and key = \"...\"");
+    }
+    table.end();
+    Some(CertificateFiles { cert: cert?, key: key? })
+}
+
+fn trust(mut table: Table<'_>) -> Vec<IpNet> {
+    let networks = networks(&mut table, "networks");
+    table.end();
+    networks
+}
+
+fn memory(mut table: Table<'_>) -> MemoryOptions {
+    let from = MemoryOptions::default();
+    let range = ByteSize::mib(1).bytes()..u64::MAX;
+    let options = MemoryOptions {
+        capacity: ByteSize(table.size("capacity", from.capacity.bytes(), range)),
+        ..from
+    };
+    table.end();
+    options
+}
+
+fn disk(mut table: Table<'_>, base: &Path) -> DiskOptions {
+    let path = file(&mut table, "path", base);
+    let size = table.size_opt("size", ByteSize::mib(64).bytes()..u64::MAX);
+    if path.is_none() || size.is_none() {
+        table.error("path", "a disk needs path = \"/var/cache/brink\" and size = \"100GiB\"");
+    }
+    table.end();
+    DiskOptions { path: path.unwrap_or_default(), size: size.unwrap_or_default() }
+}
+
+fn admin(mut table: Table<'_>, base: &Path) -> AdminOptions {
+    let options = AdminOptions {
+        addr: table.parsed_opt("addr", address),
+        token_file: file(&mut table, "token_file", base),
+    };
+    table.end();
+    options
+}
+
+fn log(mut table: Table<'_>, base: &Path) -> LogOptions {
+    let from = LogOptions::default();
+    let words = [
+        ("off", AccessFormat::Off),
+        ("json", AccessFormat::Json),
+        ("combined", AccessFormat::Combined),
+    ];
+    let options = LogOptions {
+        access: table.word("access", "off", &words, from.access),
+        file: file(&mut table, "file", base),
+        level: table.text("level", &from.level),
+    };
+    table.end();
+    options
+}
+
+fn origin(mut table: Table<'_>, base: &Path) -> OriginOptions {
+    let from = OriginOptions::default();
+    let named = table.text_opt("name");
+    if named.is_none() {
+        table.error("name", "an origin needs a name that sites refer to: name = \"app\"");
+    }
+    let options = OriginOptions {
+        name: named.unwrap_or(from.name),
+        servers: table.list("servers", &from.servers),
+        verify: table.flag("verify", from.verify),
+        ca_file: file(&mut table, "ca_file", base),
+        connect: table.time("connect", from.connect, HOUR),
+        first_byte: table.time("first_byte", from.first_byte, HOUR),
+        between_bytes: table.time("between_bytes", from.between_bytes, YEAR),
+    };
+    table.end();
+    options
+}
+
+/// Reads an address with its port. Names are refused: a listener must not depend on DNS.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("expected an address and port such as \"127.0.0.1:8080\", got {text:?}")
+    })
+}
+
+fn networks(table: &mut Table<'_>, key: &'static str) -> Vec<IpNet> {
+    let mut out = Vec::new();
+    for text in table.list(key, &[]) {
+        match network(&text) {
+            Some(network) => out.push(network),
+            None => table.error(
+                key,
+                format!("{key}: expected a network such as \"10.0.0.0/8\", got {text:?}"),
+            ),
+        }
+    }
+    out
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
+}
+
+fn file(table: &mut Table<'_>, key: &'static str, base: &Path) -> Option<PathBuf> {
+    table.text_opt(key).map(|text| base.join(text))
+}
