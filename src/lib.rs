@@ -1,6 +1,7 @@
 //! Brink: an edge caching CDN node.
 
 pub mod base;
+pub mod cli;
 pub mod config;
 pub mod rules;
 pub mod store;

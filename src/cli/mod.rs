@@ -1,0 +1,76 @@
+//! Level 7: the verbs of the command line, one file each.
+//!
+//! A verb is a struct of arguments with a `run` that gives the exit code: 0 done, 1 it did
+//! not work, 2 it was asked the wrong way (clap's own code). Help texts teach: each verb
+//! says what it is for and shows lines that can be typed in.
+
+mod check;
+mod shell;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Exit code when the request itself was wrong.
+pub const USAGE: u8 = 2;
+
+const EXAMPLES: &str = "\
+First steps:
+  brink demo                                   a node with its own demo origin, and things to try
+  brink run --origin http://127.0.0.1:3000     cache in front of a server, plain HTTP on port 8080
+  brink check node.toml                        what is wrong with a configuration, and where
+
+Every verb explains itself: brink help VERB";
+
+/// An edge caching CDN node: TLS, HTTP/1.1 and HTTP/2, a memory and a disk cache, instant
+/// purge, and tools that say why something was or was not a hit.
+#[derive(Debug, Parser)]
+#[command(name = "brink", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Check(check::Check),
+    Completions(shell::Completions),
+    Man(shell::Man),
+}
+
+impl Cli {
+    /// The whole command, for completions and man pages.
+    fn whole() -> clap::Command {
+        Cli::command()
+    }
+
+    fn run(self) -> ExitCode {
+        match self.verb {
+            Verb::Check(verb) => verb.run(),
+            Verb::Completions(verb) => verb.run(),
+            Verb::Man(verb) => verb.run(),
+        }
+    }
+}
+
+/// Runs the verb named on the command line.
+pub fn main() -> ExitCode {
+    Cli::parse().run()
+}
+
+/// Says what went wrong on standard error, and that it did.
+fn fail(message: impl std::fmt::Display) -> ExitCode {
+    eprintln!("brink: {message}");
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::whole().debug_assert();
+    }
+}
