@@ -5,3 +5,4 @@ pub mod cli;
 pub mod config;
 pub mod rules;
 pub mod store;
+pub mod telemetry;
