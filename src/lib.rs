@@ -3,6 +3,7 @@
 pub mod base;
 pub mod cli;
 pub mod config;
+pub mod front;
 pub mod rules;
 pub mod store;
 pub mod telemetry;

@@ -1,0 +1,186 @@
+//! One HTTP/1 connection: the stream hyper reads and writes, and the loop that runs it.
+//!
+//! Writes go through untouched (one `writev` for a small answer). Half-close is allowed:
+//! a client that sends its request and shuts its sending side still gets its answer, and
+//! hyper then never reads while an answer is on its way, so a read means "the next
+//! request may begin".
+
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Handler;
+use super::gate::Lease;
+use super::options::Limits;
+use super::pulse::{Phase, Pulse, Verdict};
+use super::service::Service;
+use super::wire::Wire;
+
+/// The stream under hyper.
+#[derive(Debug)]
+pub(crate) struct Http1Io {
+    wire: Wire,
+    pulse: Arc<Pulse>,
+    /// Bytes that were read before it was known which protocol they are.
+    early: Vec<u8>,
+    /// How far an orderly close has come.
+    closing: Closing,
+    /// Held as long as the socket is, also by a tunnel.
+    _lease: Lease,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    Open,
+    Lingering { left: usize },
+}
+
+impl Http1Io {
+    pub(crate) fn new(wire: Wire, pulse: Arc<Pulse>, early: Vec<u8>, lease: Lease) -> Self {
+        Http1Io { wire, pulse, early, closing: Closing::Open, _lease: lease }
+    }
+}
+
+impl Drop for Http1Io {
+    fn drop(&mut self) {
+        self.pulse.enter(Phase::Gone);
+    }
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve<H: Handler>(io: Http1Io, service: Arc<Service<H>>, limits: &Limits) {
+    let pulse = Arc::clone(&service.pulse);
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .half_close(true)
+        .max_buf_size(READ_BUFFER_MAX.max(limits.head_max.bytes() as usize * 2))
+        .header_read_timeout(None);
+    let answer = service_fn(move |request| {
+        let service = Arc::clone(&service);
+        async move { Ok::<_, std::convert::Infallible>(service.http1(request).await) }
+    });
+    let mut conn = pin!(builder.serve_connection(TokioIo::new(io), answer).with_upgrades());
+    let mut woken = None;
+    poll_fn(|cx| {
+        watch(&pulse, &mut woken, cx);
+        if pulse.verdict() == Verdict::Abort {
+            return Poll::Ready(());
+        }
+        conn.as_mut().poll(cx).map(|_| ())
+    })
+    .await;
+}
+
+/// Makes the sweep wake this task; costs two compares once that is settled.
+pub(crate) fn watch(pulse: &Pulse, known: &mut Option<std::task::Waker>, cx: &Context<'_>) {
+    if !known.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        pulse.set_waker(cx.waker().clone());
+        *known = Some(cx.waker().clone());
+    }
+}
+
+impl AsyncRead for Http1Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.early.is_empty() {
+            let n = this.early.len().min(buf.remaining());
+            buf.put_slice(this.early.get(..n).unwrap_or_default());
+            this.early.drain(..n);
+            return Poll::Ready(Ok(()));
+        }
+        if this.pulse.verdict() == Verdict::Close {
+            return Poll::Ready(Ok(()));
+        }
+        let polled = Pin::new(&mut this.wire).poll_read(cx, buf);
+        match &polled {
+            Poll::Pending => this.pulse.wait_for(Phase::Idle),
+            Poll::Ready(_) => this.pulse.begin_exchange(),
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Http1Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.wire).poll_write(cx, data);
+        wrote(&this.pulse, &polled);
+        polled
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.wire).poll_write_vectored(cx, data);
+        wrote(&this.pulse, &polled);
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.wire.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.wire).poll_flush(cx);
+        match &polled {
+            Poll::Pending => this.pulse.write_blocked(),
+            Poll::Ready(_) => this.pulse.write_progress(0),
+        }
+        polled
+    }
+
+    /// Closes our side, then reads what the client still sends for a short while: a
+    /// socket closed with unread bytes is reset, and the reset may overtake the answer
+    /// (RFC 9112 9.6).
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.closing == Closing::Open {
+            ready!(Pin::new(&mut this.wire).poll_shutdown(cx))?;
+            this.closing = Closing::Lingering { left: LINGER_BYTES_MAX };
+            this.pulse.enter(Phase::Linger);
+        }
+        let mut scratch = [0u8; 4096];
+        loop {
+            let Closing::Lingering { left } = this.closing else { return Poll::Ready(Ok(())) };
+            let mut buf = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut this.wire).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() && left > buf.filled().len() => {
+                    this.closing = Closing::Lingering { left: left - buf.filled().len() };
+                }
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+fn wrote(pulse: &Pulse, polled: &Poll<io::Result<usize>>) {
+    match polled {
+        Poll::Pending => pulse.write_blocked(),
+        Poll::Ready(Ok(n)) => pulse.write_progress(*n),
+        Poll::Ready(Err(_)) => {}
+    }
+}
+
+/// Bytes hyper may buffer of one message; the guard's own limits are tighter.
+const READ_BUFFER_MAX: usize = 64 << 10;
+
+/// Bytes read and thrown away after the last answer.
+const LINGER_BYTES_MAX: usize = 256 << 10;

@@ -1,0 +1,158 @@
+//! Sockets: bound once, for all threads, before anything is served.
+//!
+//! Each thread gets its own socket of each address (SO_REUSEPORT), so the kernel spreads
+//! connections and no accept lock is shared. Because SO_REUSEPORT would let a second node
+//! silently share the port, an ordinary socket is bound first as a probe. Sockets handed
+//! over by an older process are used as they are: re-binding would reset the connections
+//! queued on them.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::certs::Certs;
+use super::gate::Gate;
+use super::options::{ListenerOptions, Options};
+use super::running::{self, Running};
+use super::stats::Stats;
+use super::{Handler, tls};
+
+/// Why listening failed.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontError {
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}: {why}")]
+    Bind {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        why: std::io::Error,
+    },
+    /// The TLS library refused the policy.
+    #[error("TLS set-up failed: {0}")]
+    Tls(rustls::Error),
+    /// A thread or its runtime could not be started.
+    #[error("cannot start a serving thread: {0}")]
+    Thread(std::io::Error),
+    /// A TLS listener without certificates.
+    #[error("listener {0:?} speaks TLS but there is no certificate")]
+    NoCertificate(Arc<str>),
+}
+
+/// Bound listeners, not yet serving.
+#[derive(Debug)]
+pub struct Front {
+    pub(crate) options: Options,
+    /// For each thread, its sockets.
+    pub(crate) threads: Vec<Vec<Bound>>,
+    addresses: Vec<(Arc<str>, SocketAddr)>,
+}
+
+/// One socket of one thread.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) options: Arc<ListenerOptions>,
+    pub(crate) socket: TcpListener,
+}
+
+impl Front {
+    /// Binds every listener of `options` for every thread. `inherited` are sockets of an
+    /// older process by listener name; listeners found there are not bound again.
+    pub fn bind(
+        options: Options,
+        mut inherited: Vec<(Arc<str>, TcpListener)>,
+    ) -> Result<Front, FrontError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = if options.threads == 0 { cores } else { options.threads };
+        let mut threads: Vec<Vec<Bound>> = (0..count).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for listener in &options.listeners {
+            let why = |why| FrontError::Bind { address: listener.address, why };
+            let shared = Arc::new(listener.clone());
+            let (mine, rest): (Vec<_>, Vec<_>) =
+                inherited.into_iter().partition(|(name, _)| *name == listener.name);
+            inherited = rest;
+            let mut sockets: Vec<TcpListener> = mine.into_iter().map(|(_, s)| s).collect();
+            if sockets.is_empty() {
+                sockets = bind_all(listener.address, count, options.backlog).map_err(why)?;
+            }
+            let first = sockets.first().map(TcpListener::local_addr).transpose().map_err(why)?;
+            addresses.push((Arc::clone(&listener.name), first.unwrap_or(listener.address)));
+            // More sockets than threads: each must still be accepted from.
+            let slots = (0..count).cycle().zip(sockets);
+            for (index, socket) in slots {
+                socket.set_nonblocking(true).map_err(why)?;
+                if let Some(thread) = threads.get_mut(index) {
+                    thread.push(Bound { options: Arc::clone(&shared), socket });
+                }
+            }
+        }
+        Ok(Front { options, threads, addresses })
+    }
+
+    /// The real address of each listener, by name.
+    pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Starts serving. `make` is called once on each thread, inside its runtime, with the
+    /// thread's number. `certs` is needed when a listener speaks TLS.
+    pub fn serve<H, M>(self, certs: Option<Arc<Certs>>, make: M) -> Result<Running, FrontError>
+    where
+        H: Handler,
+        M: Fn(usize) -> H + Send + Sync + 'static,
+    {
+        if let (None, Some(needy)) = (&certs, self.options.listeners.iter().find(|l| l.tls)) {
+            return Err(FrontError::NoCertificate(Arc::clone(&needy.name)));
+        }
+        let config = certs.clone().map(tls::server_config).transpose()?;
+        let stats = Arc::new(Stats::default());
+        let limits = &self.options.limits;
+        let total = match limits.connections_max {
+            0 => connections_from_files(),
+            n => n,
+        };
+        let gate = Gate::new(total, limits.connections_per_address_max, stats);
+        running::start(self, certs.zip(config), gate, make)
+    }
+}
+
+fn bind_all(address: SocketAddr, count: usize, backlog: u32) -> std::io::Result<Vec<TcpListener>> {
+    let open = |address: SocketAddr, shared: bool| -> std::io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_port(shared)?;
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    // The probe must listen to collide with other listeners; it accepts nothing.
+    let probe = open(address, false)?;
+    probe.listen(1)?;
+    let address = probe.local_addr()?.as_socket().unwrap_or(address);
+    drop(probe);
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = open(address, true)?;
+        socket.listen(backlog)?;
+        // Inherited by accepted sockets: answers are whole when written, so no delay.
+        socket.set_tcp_nodelay(true)?;
+        sockets.push(socket.into());
+    }
+    Ok(sockets)
+}
+
+/// Three quarters of the open files the process may have: the rest is for origins, disk
+/// and logs.
+fn connections_from_files() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.unwrap_or(FILES_CEILING).min(FILES_CEILING);
+    usize::try_from(files.saturating_sub(64) * 3 / 4).unwrap_or(usize::MAX).max(16)
+}
+
+/// Above this many files the limit is memory, not descriptors.
+const FILES_CEILING: u64 = 262_144;

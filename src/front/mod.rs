@@ -1,0 +1,65 @@
+//! Level 3: what faces clients: listeners, TLS, HTTP/1.1 and HTTP/2 connections, limits.
+//!
+//! One OS thread per core runs a current-thread runtime with its own SO_REUSEPORT
+//! listeners, so a connection never changes its thread and a request wakes no other core.
+//! hyper parses and writes HTTP; what hyper does not refuse, bound or time out is done in
+//! the I/O wrapper between it and the socket, so that the handler only ever sees one
+//! unambiguous request and nothing a client holds is without a limit.
+//!
+//! ```text
+//! accept -> gate (caps) -> PROXY header -> TLS -> h1 wrapper (guard) ---> hyper -> Handler
+//!                                             \-> h2 wrapper (frames, coalesce) -> hyper -^
+//!               every connection has a Pulse; one sweep a thread enforces all deadlines
+//! ```
+//!
+//! `front` and `serve` do not know each other: they meet in `Handler`.
+
+mod accept;
+mod certs;
+mod connection;
+mod gate;
+mod http1;
+mod http2;
+mod listen;
+mod options;
+mod pulse;
+mod running;
+mod service;
+mod stats;
+mod tls;
+mod wire;
+
+pub use certs::{CertSource, Certs, CertsError, ThrowAway};
+pub use connection::{CertNames, Connection, TlsFacts};
+pub use listen::{Front, FrontError};
+pub use options::{Deadlines, Http2Options, Limits, ListenerOptions, Options};
+pub use running::Running;
+pub use stats::{Stats, StatsReading};
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::rules::fault::Fault;
+
+/// What a body may fail with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What answers requests. Cloned once a request, so clones must be cheap.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// The body of an answer.
+    type Body: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static;
+
+    /// Answers one request. The future runs on the connection's thread.
+    fn handle(
+        &self,
+        request: Request<hyper::body::Incoming>,
+        conn: Arc<Connection>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Answers for a message that was refused before it became a request. The connection
+    /// closes after the answer.
+    fn refuse(&self, fault: Fault, conn: Arc<Connection>) -> Response<Self::Body>;
+}

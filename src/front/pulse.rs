@@ -1,0 +1,376 @@
+//! How far each connection is, and the sweep that enforces every deadline.
+//!
+//! A timer for each request costs 16 % of the user instructions of a hit (it is made,
+//! registered and dropped each time). Instead each connection writes down what it waits
+//! for and since when, in coarse time, and one task a thread looks at all of them every
+//! tick. A deadline is late by at most a tick; arming one is a store.
+//!
+//! Everything of a connection runs on one thread, so the atomics are plain loads and
+//! stores; they exist because hyper's connection futures must be `Send`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::options::Deadlines;
+use super::stats::{Stats, count};
+use crate::base::clock;
+use crate::rules::fault::Fault;
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// PROXY header or TLS handshake.
+    Handshake = 0,
+    /// The first byte of a request.
+    Idle,
+    /// The rest of a request head.
+    Head,
+    /// The node: no deadline of the client runs.
+    Busy,
+    /// Bytes of a request body.
+    Body,
+    /// The client to close, after the last answer.
+    Linger,
+    /// A tunnel moves bytes.
+    Tunnel,
+    /// Nothing: the connection has ended.
+    Gone,
+}
+
+/// What the sweep decided about a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Verdict {
+    /// Carry on.
+    Fine = 0,
+    /// Answer 408, then close.
+    AnswerTimeout,
+    /// Make the request body fail.
+    FailBody,
+    /// End as if the client had closed: nothing is owed to it.
+    Close,
+    /// Drop the connection at once.
+    Abort,
+}
+
+/// What became of an upgrade the client asked for (HTTP/1 only).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Upgrade {
+    /// Nobody asked.
+    None = 0,
+    /// Asked, not answered: bytes after the request wait.
+    Asked,
+    /// Answered 101: bytes pass without being looked at.
+    Tunnel,
+}
+
+/// One connection's state, shared by its I/O wrapper, its service and the sweep.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    now: Arc<AtomicU64>,
+    phase: AtomicU8,
+    since: AtomicU64,
+    verdict: AtomicU8,
+    upgrade: AtomicU8,
+    draining: AtomicBool,
+    body_bytes: AtomicU64,
+    body_waited: AtomicU64,
+    write_since: AtomicU64,
+    write_waited: AtomicU64,
+    written: AtomicU64,
+    exchanges: AtomicU32,
+    waker: Mutex<Option<Waker>>,
+    fault: Mutex<Option<Fault>>,
+}
+
+impl Pulse {
+    fn new(now: Arc<AtomicU64>) -> Self {
+        Pulse {
+            since: AtomicU64::new(now.load(Relaxed)),
+            now,
+            phase: AtomicU8::new(Phase::Handshake as u8),
+            verdict: AtomicU8::new(Verdict::Fine as u8),
+            upgrade: AtomicU8::new(Upgrade::None as u8),
+            draining: AtomicBool::new(false),
+            body_bytes: AtomicU64::new(0),
+            body_waited: AtomicU64::new(0),
+            write_since: AtomicU64::new(0),
+            write_waited: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            exchanges: AtomicU32::new(0),
+            waker: Mutex::new(None),
+            fault: Mutex::new(None),
+        }
+    }
+
+    /// Coarse milliseconds; never zero.
+    pub(crate) fn now(&self) -> u64 {
+        self.now.load(Relaxed)
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Handshake,
+            1 => Phase::Idle,
+            2 => Phase::Head,
+            3 => Phase::Busy,
+            4 => Phase::Body,
+            5 => Phase::Linger,
+            6 => Phase::Tunnel,
+            _ => Phase::Gone,
+        }
+    }
+
+    /// Begins a wait; its deadline runs from now.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+        self.since.store(self.now(), Relaxed);
+    }
+
+    /// Begins a wait unless it already runs.
+    pub(crate) fn wait_for(&self, phase: Phase) {
+        if self.phase.load(Relaxed) != phase as u8 {
+            self.enter(phase);
+        }
+    }
+
+    /// A new request: its body and its answer are measured from zero.
+    pub(crate) fn begin_exchange(&self) {
+        self.enter(Phase::Busy);
+        self.body_bytes.store(0, Relaxed);
+        self.body_waited.store(0, Relaxed);
+        self.write_waited.store(0, Relaxed);
+        self.written.store(0, Relaxed);
+    }
+
+    /// Body bytes came; the wait for them, if one ran, is added up.
+    pub(crate) fn body_progress(&self, bytes: usize) {
+        if self.phase() == Phase::Body {
+            let waited = self.now().saturating_sub(self.since.load(Relaxed));
+            self.body_waited.store(self.body_waited.load(Relaxed) + waited, Relaxed);
+            self.enter(Phase::Busy);
+        }
+        self.body_bytes.store(self.body_bytes.load(Relaxed) + bytes as u64, Relaxed);
+    }
+
+    /// The client does not take bytes.
+    pub(crate) fn write_blocked(&self) {
+        if self.write_since.load(Relaxed) == 0 {
+            self.write_since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// The client took bytes (or there are none to take).
+    pub(crate) fn write_progress(&self, bytes: usize) {
+        let since = self.write_since.load(Relaxed);
+        if since != 0 {
+            let waited = self.now().saturating_sub(since);
+            self.write_waited.store(self.write_waited.load(Relaxed) + waited, Relaxed);
+            self.write_since.store(0, Relaxed);
+        }
+        self.written.store(self.written.load(Relaxed) + bytes as u64, Relaxed);
+    }
+
+    /// One more (or one less) exchange is open on an HTTP/2 connection.
+    pub(crate) fn exchange_opened(&self) {
+        self.exchanges.store(self.exchanges.load(Relaxed) + 1, Relaxed);
+        self.wait_for(Phase::Busy);
+    }
+
+    /// See `exchange_opened`.
+    pub(crate) fn exchange_closed(&self) {
+        let left = self.exchanges.load(Relaxed).saturating_sub(1);
+        self.exchanges.store(left, Relaxed);
+        if left == 0 && self.phase() == Phase::Busy {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self.verdict.load(Relaxed) {
+            0 => Verdict::Fine,
+            1 => Verdict::AnswerTimeout,
+            2 => Verdict::FailBody,
+            3 => Verdict::Close,
+            _ => Verdict::Abort,
+        }
+    }
+
+    pub(crate) fn set_verdict(&self, verdict: Verdict) {
+        self.verdict.store(verdict as u8, Relaxed);
+    }
+
+    pub(crate) fn upgrade(&self) -> Upgrade {
+        match self.upgrade.load(Relaxed) {
+            0 => Upgrade::None,
+            1 => Upgrade::Asked,
+            _ => Upgrade::Tunnel,
+        }
+    }
+
+    pub(crate) fn set_upgrade(&self, upgrade: Upgrade) {
+        self.upgrade.store(upgrade as u8, Relaxed);
+    }
+
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// The refusal that the synthetic request stands for.
+    pub(crate) fn set_fault(&self, fault: Fault) {
+        *self.fault.lock() = Some(fault);
+    }
+
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        *self.fault.lock()
+    }
+
+    /// Who is woken when the sweep decides something.
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        *self.waker.lock() = Some(waker);
+    }
+
+    pub(crate) fn wake(&self) {
+        let waker = self.waker.lock().clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn judge(&self, limits: &Deadlines, stats: &Stats) -> Verdict {
+        let now = self.now();
+        let since = |start: u64| Duration::from_millis(now.saturating_sub(start));
+        let blocked = self.write_since.load(Relaxed);
+        if blocked != 0 {
+            let total = since(blocked) + Duration::from_millis(self.write_waited.load(Relaxed));
+            let slow = total > limits.write_stall
+                && self.written.load(Relaxed) < limits.write_rate_min * total.as_secs();
+            if slow || since(blocked) > limits.write_stall {
+                count(&stats.write_timeouts);
+                return Verdict::Abort;
+            }
+        }
+        let waited = since(self.since.load(Relaxed));
+        match self.phase() {
+            Phase::Handshake if waited > limits.handshake => Verdict::Abort,
+            Phase::Idle => {
+                let allowed = if self.draining() { limits.drain_idle } else { limits.idle };
+                if waited <= allowed {
+                    return Verdict::Fine;
+                }
+                count(&stats.idle_timeouts);
+                Verdict::Close
+            }
+            Phase::Head if waited > limits.head => {
+                count(&stats.head_timeouts);
+                Verdict::AnswerTimeout
+            }
+            Phase::Body => {
+                let total = waited + Duration::from_millis(self.body_waited.load(Relaxed));
+                let slow = total > limits.body_grace
+                    && self.body_bytes.load(Relaxed) < limits.body_rate_min * total.as_secs();
+                if !slow && waited <= limits.body_idle {
+                    return Verdict::Fine;
+                }
+                count(&stats.body_timeouts);
+                Verdict::FailBody
+            }
+            Phase::Linger if waited > limits.linger => Verdict::Abort,
+            Phase::Tunnel if waited > limits.tunnel_idle => Verdict::Abort,
+            Phase::Handshake
+            | Phase::Head
+            | Phase::Busy
+            | Phase::Linger
+            | Phase::Tunnel
+            | Phase::Gone => Verdict::Fine,
+        }
+    }
+}
+
+/// All connections of one thread.
+#[derive(Debug)]
+pub(crate) struct Wheel {
+    now: Arc<AtomicU64>,
+    start: Instant,
+    limits: Deadlines,
+    stats: Arc<Stats>,
+    pulses: Mutex<Vec<Arc<Pulse>>>,
+    draining: AtomicBool,
+}
+
+impl Wheel {
+    pub(crate) fn new(limits: Deadlines, stats: Arc<Stats>) -> Arc<Wheel> {
+        Arc::new(Wheel {
+            now: Arc::new(AtomicU64::new(1)),
+            start: clock::instant(),
+            limits,
+            stats,
+            pulses: Mutex::new(Vec::new()),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// A pulse for a new connection; the sweep forgets it when its phase is `Gone`.
+    pub(crate) fn register(&self) -> Arc<Pulse> {
+        let pulse = Arc::new(Pulse::new(Arc::clone(&self.now)));
+        pulse.draining.store(self.draining.load(Relaxed), Relaxed);
+        self.pulses.lock().push(Arc::clone(&pulse));
+        pulse
+    }
+
+    /// Tells every connection, now and later, to end after what it does.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Relaxed);
+        for pulse in self.pulses.lock().iter() {
+            pulse.draining.store(true, Relaxed);
+            if pulse.phase() == Phase::Idle {
+                pulse.enter(Phase::Idle);
+            }
+            pulse.wake();
+        }
+    }
+
+    /// Ends every connection at once.
+    pub(crate) fn abort(&self) {
+        for pulse in self.pulses.lock().iter() {
+            pulse.set_verdict(Verdict::Abort);
+            pulse.wake();
+        }
+    }
+
+    /// Looks at every connection once.
+    pub(crate) fn sweep(&self) {
+        self.now.store(1 + self.start.elapsed().as_millis() as u64, Relaxed);
+        self.pulses.lock().retain(|pulse| {
+            if pulse.phase() == Phase::Gone {
+                return false;
+            }
+            // A verdict that was not acted on yet stands.
+            if pulse.verdict() == Verdict::Fine {
+                let verdict = pulse.judge(&self.limits, &self.stats);
+                if verdict != Verdict::Fine {
+                    pulse.set_verdict(verdict);
+                    pulse.wake();
+                }
+            }
+            true
+        });
+    }
+
+    /// Sweeps every tick until dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(self.limits.tick);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.sweep();
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Between hyper and the handler: refusals, panics, drain, upgrades.
+//!
+//! A handler that panics costs its own exchange an answer of 500 and nothing else. The
+//! synthetic request of the guard is recognised here, so that a refusal is answered in
+//! the order of the requests before it.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::pulse::{Pulse, Upgrade};
+use super::stats::{Stats, count};
+use super::{Connection, Handler};
+use crate::rules::fault::Fault;
+
+/// The method of the request the guard makes up; it never lets a client send it.
+pub(crate) const REFUSED: &str = "BRINK-REFUSED";
+
+/// Everything an exchange needs besides the request.
+#[derive(Debug)]
+pub(crate) struct Service<H> {
+    pub(crate) handler: H,
+    pub(crate) conn: Arc<Connection>,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) stats: Arc<Stats>,
+}
+
+impl<H: Handler> Service<H> {
+    /// One HTTP/1 exchange.
+    pub(crate) async fn http1(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+    ) -> Response<H::Body> {
+        let mut response = if request.method().as_str() == REFUSED {
+            let fault = self.pulse.fault().unwrap_or(Fault::Internal);
+            count(&self.stats.refused);
+            let mut response = self.handler.refuse(fault, Arc::clone(&self.conn));
+            close_after(&mut response);
+            response
+        } else {
+            let upgrade = self.pulse.upgrade() == Upgrade::Asked;
+            if upgrade && !asks_for_websocket(&request) {
+                // RFC 9110 7.8: an upgrade may be ignored; h2c and its like always are.
+                request.headers_mut().remove(UPGRADE);
+                request.headers_mut().remove("http2-settings");
+            }
+            let response = self.guarded(request).await;
+            if upgrade {
+                let granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                self.pulse.set_upgrade(if granted { Upgrade::Tunnel } else { Upgrade::None });
+            }
+            response
+        };
+        if self.pulse.draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            close_after(&mut response);
+        }
+        response
+    }
+
+    /// One HTTP/2 exchange.
+    pub(crate) async fn http2(self: Arc<Self>, request: Request<Incoming>) -> Response<H::Body> {
+        self.guarded(request).await
+    }
+
+    async fn guarded(&self, request: Request<Incoming>) -> Response<H::Body> {
+        let mut exchange = pin!(self.handler.handle(request, Arc::clone(&self.conn)));
+        let outcome =
+            poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| exchange.as_mut().poll(cx))) {
+                Ok(poll) => poll.map(Some),
+                Err(_) => Poll::Ready(None),
+            });
+        outcome.await.unwrap_or_else(|| {
+            count(&self.stats.panics);
+            tracing::error!(conn = self.conn.id, "a handler panicked; answered 500");
+            let mut response = self.handler.refuse(Fault::Internal, Arc::clone(&self.conn));
+            if !self.conn.http2 {
+                close_after(&mut response);
+            }
+            response
+        })
+    }
+}
+
+fn close_after<B>(response: &mut Response<B>) {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+fn asks_for_websocket<B>(request: &Request<B>) -> bool {
+    let mut asked = request.headers().get_all(UPGRADE).iter();
+    asked.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && asked.next().is_none()
+}
