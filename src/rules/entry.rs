@@ -31,6 +31,16 @@ pub enum Extent {
     },
 }
 
+impl Extent {
+    /// Offsets of the first and last byte held of a part; `None` for a whole.
+    pub fn held(self) -> Option<(u64, u64)> {
+        match self {
+            Extent::Whole => None,
+            Extent::Part { first, last, .. } => Some((first, last)),
+        }
+    }
+}
+
 /// A stored response.
 #[derive(Debug)]
 pub struct Entry {

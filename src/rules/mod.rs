@@ -2,11 +2,21 @@
 //! async, no logging. What HTTP caching means is all here and nowhere else.
 
 pub mod asked;
+pub mod control;
+pub mod date;
 pub mod entry;
 pub mod fault;
 pub mod freshness;
 pub mod head;
+pub mod hop;
 pub mod key;
+pub mod lifetime;
+pub mod list;
+pub mod normalise;
 pub mod outcome;
+pub mod partial;
+pub mod range;
 pub mod site;
+pub mod storable;
+pub mod targeted;
 pub mod variant;

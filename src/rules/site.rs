@@ -84,17 +84,21 @@ pub struct Policy {
     pub heuristic_max: Duration,
     /// `stale-while-revalidate` when the origin states none ("grace").
     pub stale_while_revalidate: Duration,
-    /// `stale-if-error` when the origin states none.
+    /// `stale-if-error` when the origin states none (RFC 9111 4.2.4 allows it to a cache
+    /// that cannot reach the origin, unless the answer forbids it).
     pub stale_if_error: Duration,
     /// Store answers that set cookies (the `Set-Cookie` field is then dropped).
     pub store_set_cookie: bool,
+    /// With `store_set_cookie`: keep the cookies and replay them to everybody, as
+    /// RFC 9111 7.3 permits. Only for sites whose cookies are the same for all.
+    pub replay_set_cookie: bool,
     /// Obey request directives that force a revalidation (`no-cache`, `max-age=0`,
     /// `Pragma`). RFC 9111 5.2.1 lets a cache ignore them; a shield may want to.
     pub honour_client_no_cache: bool,
     /// What of the query is part of the key.
     pub query: QueryKey,
-    /// Fold `Accept-Encoding` to one of these, most wanted first, before the origin sees
-    /// it; empty leaves it alone.
+    /// Fold `Accept-Encoding` to those of these that the client accepts, in this order,
+    /// before the origin sees it; empty leaves it alone.
     pub encodings: Vec<String>,
     /// Fold `Accept-Language` to the first of these the client accepts; empty leaves the
     /// field's own normal form (sorted by weight, lower case).
@@ -134,8 +138,9 @@ impl Default for Policy {
             heuristic_percent: 10,
             heuristic_max: Duration::from_secs(86_400),
             stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
+            stale_if_error: Duration::from_secs(86_400),
             store_set_cookie: false,
+            replay_set_cookie: false,
             honour_client_no_cache: true,
             query: QueryKey::All,
             encodings: vec!["zstd".to_owned(), "br".to_owned(), "gzip".to_owned()],
