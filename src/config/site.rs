@@ -86,6 +86,7 @@ fn policy(table: &mut Table<'_>, from: &Policy) -> Policy {
         ),
         stale_if_error: table.time("stale_if_error", from.stale_if_error, YEAR),
         store_set_cookie: table.flag("store_set_cookie", from.store_set_cookie),
+        replay_set_cookie: table.flag("replay_set_cookie", from.replay_set_cookie),
         honour_client_no_cache: table.flag("honour_client_no_cache", from.honour_client_no_cache),
         query: query(table, &from.query),
         encodings: lower(table.list("encodings", &from.encodings)),
