@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::Config;
 use super::problem::nearest;
 use super::reader::Sink;
+use crate::front::{Certs, CertsError};
 
 /// Reports errors and warnings about `config` as a whole.
 pub fn check(config: &Config, sink: &Sink) {
@@ -16,7 +17,7 @@ pub fn check(config: &Config, sink: &Sink) {
 }
 
 fn presence(config: &Config, sink: &Sink) {
-    if config.listen.is_empty() {
+    if config.front.listeners.is_empty() {
         sink.error("listen", "nothing to listen on: add [[listen]] with addr = \"[::]:80\"", None);
     }
     if config.sites.is_empty() {
@@ -134,15 +135,26 @@ fn admin(config: &Config, sink: &Sink) {
         let help = "prefer 127.0.0.1 and a tunnel; it is protected by its token alone".to_owned();
         sink.warn("admin.addr", message, Some(help));
     }
-    if addr.port() != 0 && config.listen.iter().any(|listen| listen.addr == addr) {
+    if addr.port() != 0 && config.front.listeners.iter().any(|one| one.address == addr) {
         sink.error("admin.addr", format!("{addr} is a client listener already"), None);
     }
 }
 
 fn tls(config: &Config, sink: &Sink) {
-    let wanted = config.listen.iter().position(|listen| listen.tls);
-    let Some(index) = wanted else { return };
-    if config.tls.certificates.is_empty() && config.tls.throw_away.is_empty() {
+    let unusable = |error: CertsError| {
+        let certificates = config.tls.certificates.iter();
+        let shown = error.to_string();
+        let culprit = certificates.clone().position(|one| {
+            [&one.cert, &one.key].iter().any(|file| shown.starts_with(&*file.to_string_lossy()))
+        });
+        let path = culprit.map_or("tls".to_owned(), |index| format!("tls.certificate[{index}]"));
+        sink.error(&path, shown, None);
+    };
+    let wanted = config.front.listeners.iter().position(|one| one.tls);
+    if !config.tls.certificates.is_empty() {
+        let loaded = config.tls.sources().and_then(Certs::load);
+        _ = loaded.map_err(unusable);
+    } else if let (Some(index), true) = (wanted, config.tls.throw_away.is_empty()) {
         sink.error(
             &format!("listen[{index}].tls"),
             "a TLS listener, but no certificate",

@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::front::default_name;
 use super::reader::Sink;
 use super::schema::address;
 use super::{
-    AdminOptions, CertificateFiles, Config, DiskOptions, ListenOptions, LogOptions, NodeOptions,
-    OriginOptions, TlsOptions,
+    AdminOptions, CertificateFiles, Config, DiskOptions, LogOptions, NodeOptions, OriginOptions,
+    TlsOptions,
 };
 use crate::base::ByteSize;
+use crate::front::{ListenerOptions, Options};
 use crate::rules::site::{Policy, Site};
 use crate::store::memory::MemoryOptions;
 
@@ -54,10 +56,12 @@ impl RunFlags {
         let silent = self.listen.is_empty() && self.listen_tls.is_empty();
         let fallback = silent.then(|| LISTEN.to_owned());
         for text in self.listen.iter().chain(&fallback) {
-            listen.extend(addr("--listen", text, sink).map(|addr| plain(addr, false)));
+            let number = listen.len() + 1;
+            listen.extend(addr("--listen", text, sink).map(|at| listener(at, false, number)));
         }
         for text in &self.listen_tls {
-            listen.extend(addr("--listen-tls", text, sink).map(|addr| plain(addr, true)));
+            let number = listen.len() + 1;
+            listen.extend(addr("--listen-tls", text, sink).map(|at| listener(at, true, number)));
         }
         let mut memory = MemoryOptions::default();
         if let Some(capacity) = self.memory.as_ref().and_then(|text| size("--memory", text, sink)) {
@@ -65,7 +69,7 @@ impl RunFlags {
         }
         Config {
             node: NodeOptions::default(),
-            listen,
+            front: Options { listeners: listen, ..Options::default() },
             tls: self.tls(sink),
             trust: Vec::new(),
             memory,
@@ -127,8 +131,9 @@ impl RunFlags {
     }
 }
 
-fn plain(addr: SocketAddr, tls: bool) -> ListenOptions {
-    ListenOptions { addr, tls, proxy_protocol: Vec::new() }
+fn listener(address: SocketAddr, tls: bool, number: usize) -> ListenerOptions {
+    let name = default_name(tls, number).into();
+    ListenerOptions { name, address, tls, proxy_protocol: Vec::new() }
 }
 
 fn addr(flag: &str, text: &str, sink: &Sink) -> Option<SocketAddr> {

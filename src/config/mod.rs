@@ -11,6 +11,7 @@
 
 mod check;
 mod flags;
+mod front;
 mod problem;
 mod reader;
 mod schema;
@@ -27,16 +28,19 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::front as front_options;
+use crate::front::{CertSource, Certs, CertsError, ThrowAway};
 use crate::rules::site::Site;
 use crate::store::memory::MemoryOptions;
+use crate::telemetry::{access_log, setup};
 
 /// Everything a node is built from. Immutable; a reload builds another one.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The node itself.
     pub node: NodeOptions,
-    /// Where clients come in.
-    pub listen: Vec<ListenOptions>,
+    /// Listeners, and what clients may make the node hold.
+    pub front: front_options::Options,
     /// Certificates.
     pub tls: TlsOptions,
     /// Networks whose `X-Forwarded-*` and `Forwarded` fields are believed.
@@ -60,27 +64,14 @@ pub struct Config {
 pub struct NodeOptions {
     /// Name in `Via`, `Cache-Status`, `CDN-Loop` and the metrics (an RFC 9110 token).
     pub name: String,
-    /// Network threads; 0 is one for each core.
-    pub threads: usize,
     /// How long a graceful stop may take before connections are cut.
     pub drain: Duration,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        NodeOptions { name: "brink".to_owned(), threads: 0, drain: Duration::from_secs(30) }
+        NodeOptions { name: "brink".to_owned(), drain: Duration::from_secs(30) }
     }
-}
-
-/// `[[listen]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenOptions {
-    /// Address and port; port 0 takes any free one.
-    pub addr: SocketAddr,
-    /// TLS (with HTTP/2 and HTTP/1.1 by ALPN) or plain.
-    pub tls: bool,
-    /// Networks whose connections begin with a PROXY protocol header.
-    pub proxy_protocol: Vec<IpNet>,
 }
 
 /// `[tls]`.
@@ -90,6 +81,20 @@ pub struct TlsOptions {
     pub certificates: Vec<CertificateFiles>,
     /// Without any certificate: names for a throw-away one made at start. Empty: none.
     pub throw_away: Vec<String>,
+}
+
+impl TlsOptions {
+    /// Where the certificates come from, for [`Certs::load`]; makes the throw-away one.
+    /// Empty if there is neither a file nor a name.
+    pub fn sources(&self) -> Result<Vec<CertSource>, CertsError> {
+        if self.certificates.is_empty() && !self.throw_away.is_empty() {
+            return Ok(vec![CertSource::ThrowAway(ThrowAway::new(&self.throw_away)?)]);
+        }
+        let files = self.certificates.iter();
+        Ok(files
+            .map(|one| CertSource::Files { cert: one.cert.clone(), key: one.key.clone() })
+            .collect())
+    }
 }
 
 /// `[[tls.certificate]]`: a chain and its key, PEM.
@@ -120,31 +125,12 @@ pub struct AdminOptions {
 }
 
 /// `[log]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct LogOptions {
-    /// Format of the access log.
-    pub access: AccessFormat,
-    /// File of the access log; standard output when not set.
-    pub file: Option<PathBuf>,
-    /// Filter of diagnostics on standard error, such as `info` or `brink::origin=debug`.
-    pub level: String,
-}
-
-impl Default for LogOptions {
-    fn default() -> Self {
-        LogOptions { access: AccessFormat::Off, file: None, level: "info".to_owned() }
-    }
-}
-
-/// How exchanges are logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessFormat {
-    /// Not at all.
-    Off,
-    /// One JSON object a line.
-    Json,
-    /// The combined format of the common web servers, with the cache outcome added.
-    Combined,
+    /// One line an exchange.
+    pub access: access_log::Options,
+    /// Everything else the node says, on standard error.
+    pub diagnostics: setup::Options,
 }
 
 /// `[[origin]]`.

@@ -8,16 +8,21 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::DeTable;
 
+use super::front::front as front_options;
 use super::problem::{Problem, Severity};
 use super::reader::{Sink, Table, YEAR};
 use super::site::sites;
 use super::{
-    AccessFormat, AdminOptions, CertificateFiles, Config, DiskOptions, ListenOptions, LogOptions,
-    NodeOptions, OriginOptions, TlsOptions,
+    AdminOptions, CertificateFiles, Config, DiskOptions, LogOptions, NodeOptions, OriginOptions,
+    TlsOptions,
 };
 use crate::base::ByteSize;
+use crate::front;
 use crate::store::memory::MemoryOptions;
+use crate::telemetry::access_log::{self, Format, Target};
+use crate::telemetry::setup;
 
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Reads `text`; problems go to `sink`. `None` if the text is not TOML.
@@ -37,9 +42,10 @@ pub fn read(text: &str, base: &Path, sink: &Sink) -> Option<Config> {
     }
     let document = document.into_inner();
     let mut root = Table::root(sink, &document);
+    let (node, threads, backlog) = node(root.table("node"));
     let config = Config {
-        node: node(root.table("node")),
-        listen: root.tables("listen").into_iter().map(listen).collect(),
+        front: front_options(&mut root, threads, backlog),
+        node,
         tls: tls(root.table("tls"), base),
         trust: trust(root.table("trust")),
         memory: memory(root.table("memory")),
@@ -53,33 +59,23 @@ pub fn read(text: &str, base: &Path, sink: &Sink) -> Option<Config> {
     Some(config)
 }
 
-fn node(mut table: Table<'_>) -> NodeOptions {
+/// The node, its network threads and the backlog of its listeners.
+fn node(mut table: Table<'_>) -> (NodeOptions, usize, u32) {
     let from = NodeOptions::default();
+    let front = front::Options::default();
     let options = NodeOptions {
         name: table.text("name", &from.name),
-        threads: table.number("threads", from.threads as u64, 0..1_025) as usize,
         drain: table.time("drain", from.drain, HOUR),
     };
+    let threads = table.number("threads", front.threads as u64, 0..1_025) as usize;
+    let backlog = table.number("backlog", front.backlog.into(), 1..65_536) as u32;
     table.end();
-    options
+    (options, threads, backlog)
 }
 
 /// What stands in for an address that could not be read; the error stops the start.
-const UNREAD: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-
-fn listen(mut table: Table<'_>) -> ListenOptions {
-    let required = !table.has("addr");
-    let options = ListenOptions {
-        addr: table.parsed_opt("addr", address).unwrap_or(UNREAD),
-        tls: table.flag("tls", false),
-        proxy_protocol: networks(&mut table, "proxy_protocol"),
-    };
-    if required {
-        table.error("addr", "a listener needs its address: addr = \"[::]:80\"");
-    }
-    table.end();
-    options
-}
+pub const UNREAD: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 fn tls(mut table: Table<'_>, base: &Path) -> TlsOptions {
     let certificates = table.tables("certificate");
@@ -138,16 +134,29 @@ fn admin(mut table: Table<'_>, base: &Path) -> AdminOptions {
 }
 
 fn log(mut table: Table<'_>, base: &Path) -> LogOptions {
-    let from = LogOptions::default();
-    let words = [
-        ("off", AccessFormat::Off),
-        ("json", AccessFormat::Json),
-        ("combined", AccessFormat::Combined),
-    ];
+    let from = access_log::Options::default();
+    let formats = [("json", Format::Json), ("combined", Format::Combined)];
+    let diagnostics = setup::Options::default();
+    let target = table.text("access", "off");
+    if !matches!(target.as_str(), "off" | "stdout") && !target.contains('/') {
+        table
+            .error("access", "access: expected \"off\", \"stdout\" or a file with a / in its path");
+    }
     let options = LogOptions {
-        access: table.word("access", "off", &words, from.access),
-        file: file(&mut table, "file", base),
-        level: table.text("level", &from.level),
+        access: access_log::Options {
+            target: match target.as_str() {
+                "off" => Target::Off,
+                "stdout" => Target::Stdout,
+                file => Target::File(base.join(file)),
+            },
+            format: table.word("format", "json", &formats, from.format),
+            buffer_max: table.size("buffer_max", from.buffer_max as u64, 65_536..1 << 30) as usize,
+            flush_every: table.time("flush_every", from.flush_every, MINUTE),
+        },
+        diagnostics: setup::Options {
+            filter: table.text("level", &diagnostics.filter),
+            json: table.flag("level_json", diagnostics.json),
+        },
     };
     table.end();
     options
@@ -179,7 +188,8 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn networks(table: &mut Table<'_>, key: &'static str) -> Vec<IpNet> {
+/// Reads networks; a single address is a network of one.
+pub fn networks(table: &mut Table<'_>, key: &'static str) -> Vec<IpNet> {
     let mut out = Vec::new();
     for text in table.list(key, &[]) {
         match network(&text) {

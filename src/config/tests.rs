@@ -103,7 +103,7 @@ fn flags_give_a_site_for_any_host_and_a_throw_away_certificate() {
     };
     let config = from_flags(&flags).into_result().unwrap();
     assert_eq!(config.sites[0].hosts, ["*"]);
-    assert!(config.listen[0].tls);
+    assert!(config.front.listeners[0].tls);
     assert!(config.tls.throw_away.contains(&"localhost".to_owned()));
     assert_eq!(config.memory.capacity.bytes(), 64 << 20);
 }
