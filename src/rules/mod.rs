@@ -10,11 +10,17 @@ pub mod freshness;
 pub mod head;
 pub mod hop;
 pub mod key;
+pub mod ledger;
+mod ledger_layer;
+#[cfg(test)]
+mod ledger_tests;
 pub mod lifetime;
 pub mod list;
 pub mod normalise;
 pub mod outcome;
 pub mod partial;
+pub mod purge;
+mod purge_record;
 pub mod range;
 pub mod site;
 pub mod storable;
