@@ -4,6 +4,7 @@ pub mod base;
 pub mod cli;
 pub mod config;
 pub mod front;
+pub mod origin;
 pub mod rules;
 pub mod store;
 pub mod telemetry;

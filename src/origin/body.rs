@@ -1,0 +1,203 @@
+//! The body of an origin's answer.
+//!
+//! It ends cleanly only if its framing did. The lease on the connection lives in here:
+//! when the body ends the connection goes back to its pool, and when the body fails, is
+//! dropped early or stands still, the connection is closed. The between-bytes timer is
+//! armed only while the body really waits.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+use super::answer::Framing;
+use super::fault::OriginFault;
+use super::lease::Lease;
+use super::server::body_fault;
+
+/// An answer's body as it arrives.
+pub struct OriginBody {
+    source: Source,
+    framing: Framing,
+    lease: Option<Lease>,
+    between: Duration,
+    stall: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+enum Source {
+    Ended,
+    Held(Bytes),
+    Wire(Incoming),
+    Files { pieces: mpsc::Receiver<Result<Bytes, OriginFault>>, left: u64 },
+}
+
+impl OriginBody {
+    /// From a connection.
+    pub(super) fn wire(body: Incoming, framing: Framing, lease: Lease, between: Duration) -> Self {
+        OriginBody {
+            source: Source::Wire(body),
+            framing,
+            lease: Some(lease),
+            between,
+            stall: None,
+            waiting: false,
+        }
+    }
+
+    /// Pieces read elsewhere, `length` bytes in all.
+    pub(super) fn files(pieces: mpsc::Receiver<Result<Bytes, OriginFault>>, length: u64) -> Self {
+        Self::local(Source::Files { pieces, left: length }, Framing::Length)
+    }
+
+    /// No body.
+    pub fn empty() -> Self {
+        Self::local(Source::Ended, Framing::None)
+    }
+
+    /// Bytes in hand.
+    pub fn full(bytes: Bytes) -> Self {
+        if bytes.is_empty() {
+            return Self::empty();
+        }
+        Self::local(Source::Held(bytes), Framing::Length)
+    }
+
+    fn local(source: Source, framing: Framing) -> Self {
+        let between = Duration::MAX;
+        OriginBody { source, framing, lease: None, between, stall: None, waiting: false }
+    }
+
+    /// How the end of this body is known. [`Framing::Close`] cannot tell a cut from an
+    /// end (RFC 9112 8), which matters to whoever stores it.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The body is over, well or badly; the connection's fate follows.
+    fn end(&mut self, fault: Option<OriginFault>) {
+        self.source = Source::Ended;
+        self.stall = None;
+        if let Some(lease) = self.lease.take() {
+            match fault {
+                None => lease.finish(self.framing != Framing::Close),
+                Some(fault) => lease.fail(fault),
+            }
+        }
+    }
+
+    /// Called while the source has nothing: arms and checks the between-bytes deadline.
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<OriginFault> {
+        if self.between == Duration::MAX {
+            return Poll::Pending;
+        }
+        if !self.waiting {
+            self.waiting = true;
+            let sleep = tokio::time::sleep(self.between);
+            match self.stall.as_mut() {
+                Some(stall) => stall.set(sleep),
+                None => self.stall = Some(Box::pin(sleep)),
+            }
+        }
+        match self.stall.as_mut() {
+            Some(stall) => stall.as_mut().poll(cx).map(|()| OriginFault::BodyTimeout),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Body for OriginBody {
+    type Data = Bytes;
+    type Error = OriginFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, OriginFault>>> {
+        let this = &mut *self;
+        let polled = match &mut this.source {
+            Source::Ended => return Poll::Ready(None),
+            Source::Held(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.end(None);
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            Source::Wire(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|item| item.map(|frame| frame.map_err(|error| body_fault(&error)))),
+            Source::Files { pieces, left } => match pieces.poll_recv(cx) {
+                Poll::Ready(Some(Ok(piece))) => {
+                    *left = left.saturating_sub(piece.len() as u64);
+                    Poll::Ready(Some(Ok(Frame::data(piece))))
+                }
+                Poll::Ready(Some(Err(fault))) => Poll::Ready(Some(Err(fault))),
+                // The reader went away before everything was sent.
+                Poll::Ready(None) if *left > 0 => Poll::Ready(Some(Err(OriginFault::Truncated))),
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            },
+        };
+        match polled {
+            Poll::Pending => match this.poll_stall(cx) {
+                Poll::Ready(fault) => {
+                    this.end(Some(fault));
+                    Poll::Ready(Some(Err(fault)))
+                }
+                Poll::Pending => Poll::Pending,
+            },
+            Poll::Ready(Some(Ok(frame))) => {
+                this.waiting = false;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(fault))) => {
+                this.end(Some(fault));
+                Poll::Ready(Some(Err(fault)))
+            }
+            Poll::Ready(None) => {
+                this.end(None);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Ended => true,
+            Source::Held(_) => false,
+            Source::Wire(body) => body.is_end_stream(),
+            Source::Files { left, .. } => *left == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Ended => SizeHint::with_exact(0),
+            Source::Held(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Wire(body) => body.size_hint(),
+            Source::Files { left, .. } => SizeHint::with_exact(*left),
+        }
+    }
+}
+
+impl Drop for OriginBody {
+    /// A reader that saw `is_end_stream` need not poll to the end. Any other drop leaves
+    /// the lease, whose own drop closes the connection.
+    fn drop(&mut self) {
+        if self.lease.is_some() && self.is_end_stream() {
+            self.end(None);
+        }
+    }
+}
+
+impl fmt::Debug for OriginBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OriginBody").field("framing", &self.framing).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! Level 3: origins. Groups of servers that fail, move and multiply, made to look like one
+//! that does not.
+//!
+//! ```text
+//! Group::send --> fleet: pick a server, retry, budget        (fleet, pick, retry, health)
+//!                   '--> server: queue, one exchange          (server, lease, request)
+//!                          |--> pool: idle stack of this thread (pool, link)
+//!                          '--> wire: TCP, Unix, TLS           (wire, tls, resolve)
+//!                                 '--> guard: strict answers   (guard, answer, chunks)
+//! ```
+//! hyper's low-level client is used under a pool of our own: its high-level client has no
+//! limits, no queue and one lock. Nothing here decides about caching.
+
+pub mod address;
+pub mod answer;
+mod blame;
+mod body;
+mod chunks;
+mod fault;
+mod fleet;
+mod group;
+mod guard;
+mod health;
+mod lease;
+mod link;
+mod options;
+mod outgoing;
+mod pick;
+mod pool;
+mod request;
+mod resolve;
+mod retry;
+mod server;
+mod tls;
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::Response;
+
+pub use address::Address;
+pub use answer::Framing;
+pub use body::OriginBody;
+pub use fault::OriginFault;
+pub use group::Group;
+pub use options::{
+    Balance, CheckOptions, DiscoveryOptions, EjectOptions, GroupOptions, Http2, Panic, PoolOptions,
+    RetryOptions, ServerOptions, Timeouts, TlsOptions,
+};
+pub use outgoing::{BoxError, Outgoing, Upload};
+
+/// What a request carries beside itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SendContext {
+    /// Hash of the cache key, for `consistent_hash`.
+    pub key: u64,
+    /// The client's and the node's address, for the PROXY protocol.
+    pub client: Option<(SocketAddr, SocketAddr)>,
+}
+
+/// An origin's answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Head and body. After a 101 that was asked for, `hyper::upgrade::on` gives the
+    /// connection. The head's values are slices of the connection's read buffer: copy
+    /// what is kept.
+    pub response: Response<OriginBody>,
+    /// The server that gave it.
+    pub server: Arc<str>,
+}

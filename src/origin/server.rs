@@ -1,0 +1,401 @@
+//! One server: its queue, its connections, its counters, and one exchange with it.
+//!
+//! `exchange` makes one try. It repeats itself only for the connection-reuse race: an
+//! idle connection that the server closed just when it was used. Trying another server
+//! is the fleet's decision.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::header::HOST;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use rustls::pki_types::ServerName;
+use tokio::sync::Semaphore;
+
+use super::address::Address;
+use super::answer::Framing;
+use super::body::OriginBody;
+use super::fault::OriginFault;
+use super::health::Health;
+use super::lease::{Lease, Link, Place};
+use super::options::{GroupOptions, Http2, PoolOptions, ServerOptions};
+use super::outgoing::Outgoing;
+use super::resolve::{Names, Target};
+use super::wire::{self, Wire};
+use super::{Answer, SendContext, link, pool, request};
+use crate::base::clock;
+
+pub(super) use super::blame::body_fault;
+
+/// What all servers of a group share.
+#[derive(Debug)]
+pub struct Common {
+    pub(super) options: GroupOptions,
+    pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+    pub(super) names: Names,
+}
+
+/// One server of a group.
+#[derive(Debug)]
+pub struct Server {
+    id: u64,
+    /// Name for people.
+    pub(super) name: Arc<str>,
+    /// Identity that survives reloads.
+    pub(super) name_hash: u64,
+    pub(super) spec: ServerOptions,
+    pub(super) common: Arc<Common>,
+    pub(super) health: Health,
+    /// Share of the requests, changed by operators.
+    pub(super) weight: AtomicU32,
+    pub(super) places: Semaphore,
+    waiting: AtomicUsize,
+    /// Requests in flight.
+    pub(super) outstanding: AtomicUsize,
+    /// Moving average of the time to an answer's head, microseconds.
+    pub(super) latency_us: AtomicU64,
+    pub(super) counters: Counters,
+    route: Route,
+    authority: HeaderValue,
+    host: Option<HeaderValue>,
+    speaks_h2: AtomicBool,
+    connecting: tokio::sync::Mutex<()>,
+}
+
+/// What happened at a server since it was made.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Requests handed to it.
+    pub requests: AtomicU64,
+    /// Exchanges that failed by its fault.
+    pub failures: AtomicU64,
+    /// Connections opened.
+    pub connections: AtomicU64,
+    /// Requests that went out on a connection used before.
+    pub reused: AtomicU64,
+    /// Requests that waited in the queue.
+    pub queued: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Route {
+    Tcp { target: Target, tls: Option<ServerName<'static>> },
+    Unix(std::path::PathBuf),
+}
+
+/// A try that failed; the request comes back if it can be sent once more.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub fault: OriginFault,
+    /// The request, when another try is safe.
+    pub again: Option<Request<Outgoing>>,
+}
+
+impl Server {
+    /// Checks the options. SRV addresses are expanded before.
+    pub fn new(spec: ServerOptions, common: Arc<Common>) -> Result<Arc<Self>, String> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let (route, authority) = route(&spec.address, &common)?;
+        let options = &common.options;
+        let value = |text: &str| {
+            HeaderValue::from_str(text).map_err(|_| format!("expected a host name, got {text:?}"))
+        };
+        let name = spec.name.clone().unwrap_or_else(|| spec.address.to_string());
+        Ok(Arc::new(Server {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            name_hash: xxhash_rust::xxh3::xxh3_64(name.as_bytes()),
+            name: Arc::from(name),
+            health: Health::new(options.eject.clone(), options.slow_start),
+            weight: AtomicU32::new(spec.weight),
+            places: Semaphore::new(options.pool.in_flight_max.clamp(1, Semaphore::MAX_PERMITS)),
+            waiting: AtomicUsize::new(0),
+            outstanding: AtomicUsize::new(0),
+            latency_us: AtomicU64::new(0),
+            counters: Counters::default(),
+            route,
+            authority: value(&authority)?,
+            host: spec.host.as_deref().map(value).transpose()?,
+            speaks_h2: AtomicBool::new(options.http2 == Http2::Only),
+            connecting: tokio::sync::Mutex::new(()),
+            spec,
+            common,
+        }))
+    }
+
+    /// Unique in the process.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn pool_options(&self) -> &PoolOptions {
+        &self.common.options.pool
+    }
+
+    /// One try. `keep` asks for the request back where it is safe to send it again;
+    /// `patience` bounds the wait for the first byte.
+    pub async fn exchange(
+        self: &Arc<Self>,
+        request: Request<Outgoing>,
+        cx: &SendContext,
+        keep: bool,
+        patience: Duration,
+    ) -> Result<(Answer, Option<Request<Outgoing>>), Failed> {
+        let place = match self.enter().await {
+            Ok(place) => place,
+            Err(fault) => return Err(Failed { fault, again: Some(request) }),
+        };
+        self.counters.requests.fetch_add(1, Ordering::Relaxed);
+        let expect = request::expect(&request);
+        let upload = request.body().upload();
+        let mut lease = Lease::new(place, upload.clone());
+        let mut request = request;
+        let mut fresh = false;
+        loop {
+            let idle = if fresh { None } else { self.idle() };
+            let reused = idle.is_some();
+            let link = match idle {
+                Some(link) => link,
+                None => match self.open(cx).await {
+                    Ok(link) => link,
+                    Err(fault) => return Err(self.lost(fault, Some(request))),
+                },
+            };
+            let again = if keep || reused { request::again(&request) } else { None };
+            let h2 = matches!(link, Link::Shared(_));
+            if let Err(fault) = self.address(&mut request, h2) {
+                return Err(Failed { fault, again: None });
+            }
+            lease.attach(link, expect);
+            let began = clock::instant();
+            let line = lease.line();
+            let timeouts = &self.common.options.timeouts;
+            let wait = request::Wait { line: line.as_deref(), upload: upload.as_deref() };
+            let sent = wait.head(lease.send(request), patience, timeouts.head).await;
+            match sent {
+                Ok(response) => {
+                    self.note_latency(began.elapsed());
+                    if reused {
+                        self.counters.reused.fetch_add(1, Ordering::Relaxed);
+                    }
+                    return self.answer(response, lease, h2).map(|answer| (answer, again));
+                }
+                Err(request::Unsent { fault, back }) => {
+                    let silent = !line.is_some_and(|line| line.has_begun());
+                    let raced = matches!(fault, OriginFault::Broken(_)) && silent;
+                    // What was never written may go out again whatever its method.
+                    let safe = back.map(|back| *back).or(again);
+                    match safe {
+                        Some(back) if reused && raced => request = back,
+                        safe => return Err(self.lost(fault, safe)),
+                    }
+                    fresh = true;
+                }
+            }
+        }
+    }
+
+    /// Counts the failure.
+    fn lost(&self, fault: OriginFault, again: Option<Request<Outgoing>>) -> Failed {
+        self.note_fault(fault);
+        Failed { fault, again }
+    }
+
+    /// A failure of an exchange with this server.
+    pub fn note_fault(&self, fault: OriginFault) {
+        if !fault.blames_server() {
+            return;
+        }
+        self.counters.failures.fetch_add(1, Ordering::Relaxed);
+        self.note_failure(fault.reason());
+    }
+
+    /// Something that counts towards ejection.
+    pub fn note_failure(&self, reason: &'static str) {
+        if let Some(time) = self.health.failed(clock::instant(), reason) {
+            tracing::warn!(server = %self.name, reason, ?time, "origin server ejected");
+        }
+    }
+
+    fn note_latency(&self, sample: Duration) {
+        let sample = (sample.as_micros() as u64).max(1);
+        let old = self.latency_us.load(Ordering::Relaxed);
+        // Two threads may overwrite each other's sample: an average survives that.
+        let new = if old == 0 { sample } else { (old * 7 + sample) / 8 };
+        self.latency_us.store(new, Ordering::Relaxed);
+    }
+
+    /// Judges the status and hands out the body.
+    fn answer(
+        &self,
+        response: Response<Incoming>,
+        mut lease: Lease,
+        h2: bool,
+    ) -> Result<Answer, Failed> {
+        if h2 && let Err(reason) = request::check_h2(&response) {
+            return Err(self.lost(OriginFault::Odd(reason), None));
+        }
+        let status = response.status().as_u16();
+        if self.common.options.eject.status_5xx && matches!(status, 500 | 502 | 503 | 504) {
+            self.note_failure("answers with errors of its own");
+        } else if self.health.succeeded(clock::instant()) {
+            tracing::warn!(server = %self.name, "origin server is back");
+        }
+        let framing = match lease.line() {
+            Some(line) => line.framing(),
+            None if http_body::Body::is_end_stream(response.body()) => Framing::None,
+            None => Framing::Stream,
+        };
+        if framing == Framing::Tunnel {
+            lease.detach();
+        }
+        let between = self.common.options.timeouts.between_bytes;
+        let response = response.map(|body| OriginBody::wire(body, framing, lease, between));
+        Ok(Answer { response, server: self.name.clone() })
+    }
+
+    /// A place among the requests in flight, at once or after a bounded wait.
+    async fn enter(self: &Arc<Self>) -> Result<Place, OriginFault> {
+        let permit = match self.places.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let pool = self.pool_options();
+                let _waiting = Waiting::new(&self.waiting, pool.queue_max)?;
+                self.counters.queued.fetch_add(1, Ordering::Relaxed);
+                match tokio::time::timeout(pool.queue_timeout, self.places.acquire()).await {
+                    Ok(Ok(permit)) => permit,
+                    Ok(Err(_)) | Err(_) => return Err(OriginFault::QueueTimeout),
+                }
+            }
+        };
+        permit.forget();
+        self.outstanding.fetch_add(1, Ordering::Relaxed);
+        Ok(Place(self.clone()))
+    }
+
+    fn idle(&self) -> Option<Link> {
+        // A connection that carries one client's address is never another's.
+        if self.common.options.proxy_protocol {
+            return None;
+        }
+        pool::take(self, clock::instant()).map(|taken| match taken {
+            pool::Taken::Solo(one) => Link::Solo(one),
+            pool::Taken::Shared(one) => Link::Shared(one),
+        })
+    }
+
+    /// Opens a connection within the connect deadline.
+    async fn open(self: &Arc<Self>, cx: &SendContext) -> Result<Link, OriginFault> {
+        let deadline = self.common.options.timeouts.connect;
+        let opened = tokio::time::timeout(deadline, async {
+            if !self.speaks_h2.load(Ordering::Relaxed) {
+                return self.dial(cx).await;
+            }
+            // One connection carries many: the others wait for it.
+            let _one = self.connecting.lock().await;
+            match self.idle() {
+                Some(link) => Ok(link),
+                None => self.dial(cx).await,
+            }
+        });
+        opened.await.unwrap_or(Err(OriginFault::ConnectTimeout))
+    }
+
+    async fn dial(self: &Arc<Self>, cx: &SendContext) -> Result<Link, OriginFault> {
+        let options = &self.common.options;
+        let wire = match &self.route {
+            Route::Unix(path) => Wire::Unix(wire::open_unix(path).await?),
+            Route::Tcp { target, tls } => {
+                let mut stream = wire::open_tcp(&target.addresses().await?).await?;
+                if options.proxy_protocol {
+                    let header = wire::proxy_header(cx.client);
+                    tokio::io::AsyncWriteExt::write_all(&mut stream, &header)
+                        .await
+                        .map_err(|_| OriginFault::Connect("the origin closed the connection"))?;
+                }
+                match (tls, &self.common.tls) {
+                    (Some(name), Some(config)) => {
+                        wire::handshake(stream, config.clone(), name.clone()).await?
+                    }
+                    _ => Wire::Tcp(stream),
+                }
+            }
+        };
+        self.counters.connections.fetch_add(1, Ordering::Relaxed);
+        let idle = options.pool.idle_timeout;
+        if wire.is_h2() || options.http2 == Http2::Only {
+            self.speaks_h2.store(true, Ordering::Relaxed);
+            let one = link::start_http2(wire, idle).await?;
+            if !options.proxy_protocol {
+                pool::share(self, one.clone());
+            }
+            return Ok(Link::Shared(one));
+        }
+        self.speaks_h2.store(false, Ordering::Relaxed);
+        Ok(Link::Solo(link::start_http1(wire, idle).await?))
+    }
+
+    /// Gives the request the target form and `Host` that this server is to see.
+    fn address(&self, request: &mut Request<Outgoing>, h2: bool) -> Result<(), OriginFault> {
+        if let Some(host) = &self.host {
+            request.headers_mut().insert(HOST, host.clone());
+        } else if !request.headers().contains_key(HOST) {
+            request.headers_mut().insert(HOST, self.authority.clone());
+        }
+        let tls = matches!(self.route, Route::Tcp { tls: Some(_), .. });
+        request::shape(request, h2.then_some(if tls { "https" } else { "http" }))
+    }
+
+    /// Addresses known now.
+    pub(super) fn known_addresses(&self) -> Vec<std::net::SocketAddr> {
+        match &self.route {
+            Route::Tcp { target, .. } => target.known(),
+            Route::Unix(_) => Vec::new(),
+        }
+    }
+
+    pub(super) fn queue_length(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+/// The way to an address and what stands in `Host` if nothing else does.
+fn route(address: &Address, common: &Common) -> Result<(Route, String), String> {
+    match address {
+        Address::Unix(path) => Ok((Route::Unix(path.clone()), "localhost".to_owned())),
+        Address::Tcp { host, port, tls } => {
+            let sni = common.options.tls.sni.as_deref().unwrap_or(host);
+            let name = tls
+                .then(|| ServerName::try_from(sni.to_owned()))
+                .transpose()
+                .map_err(|_| format!("expected a server name for TLS, got {sni:?}"))?;
+            let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+            let default = if *tls { 443 } else { 80 };
+            let authority = if *port == default { shown } else { format!("{shown}:{port}") };
+            let target = Target::new(host, *port, common.names.clone());
+            Ok((Route::Tcp { target, tls: name }, authority))
+        }
+        Address::Srv { name, .. } => Err(format!("{name} is a service, not a server")),
+    }
+}
+
+/// One waiting request; leaves the queue when dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize, most: usize) -> Result<Self, OriginFault> {
+        let waiting = Waiting(count);
+        if count.fetch_add(1, Ordering::Relaxed) >= most {
+            return Err(OriginFault::QueueFull);
+        }
+        Ok(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
