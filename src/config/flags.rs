@@ -7,11 +7,11 @@ use super::front::default_name;
 use super::reader::Sink;
 use super::schema::address;
 use super::{
-    AdminOptions, CertificateFiles, Config, DiskOptions, LogOptions, NodeOptions, OriginOptions,
-    TlsOptions,
+    AdminOptions, CertificateFiles, Config, DiskOptions, LogOptions, NodeOptions, TlsOptions,
 };
 use crate::base::ByteSize;
 use crate::front::{ListenerOptions, Options};
+use crate::origin::GroupOptions;
 use crate::rules::site::{Policy, Site};
 use crate::store::memory::MemoryOptions;
 
@@ -46,6 +46,9 @@ pub struct RunFlags {
 /// Where `brink run --origin URL` listens when nothing else is said.
 const LISTEN: &str = "127.0.0.1:8080";
 
+/// Name of the origin of `--origin URL`.
+const ORIGIN: &str = "origin";
+
 /// Size of `--disk DIR` without `--disk-size`.
 const DISK_SIZE: ByteSize = ByteSize::gib(10);
 
@@ -79,12 +82,15 @@ impl RunFlags {
                 token_file: self.admin_token_file.clone(),
             },
             log: LogOptions::default(),
-            origins: vec![OriginOptions {
-                servers: vec![self.origin.clone()],
-                ..OriginOptions::default()
-            }],
+            origins: self.origins(sink),
             sites: vec![self.site()],
         }
+    }
+
+    fn origins(&self, sink: &Sink) -> Vec<GroupOptions> {
+        let origin = GroupOptions::single(ORIGIN, &self.origin);
+        let origin = origin.map_err(|e| sink.error("--origin", format!("--origin: {e}"), None));
+        origin.into_iter().collect()
     }
 
     fn site(&self) -> Site {
@@ -92,7 +98,7 @@ impl RunFlags {
         Site {
             name: if host == "*" { "default".to_owned() } else { host.clone() },
             hosts: vec![host],
-            origin: OriginOptions::default().name,
+            origin: ORIGIN.to_owned(),
             host_header: None,
             redirect_https: None,
             rules: Vec::new(),

@@ -12,6 +12,7 @@
 mod check;
 mod flags;
 mod front;
+mod origin;
 mod problem;
 mod reader;
 mod schema;
@@ -30,6 +31,7 @@ use ipnet::IpNet;
 
 use crate::front as front_options;
 use crate::front::{CertSource, Certs, CertsError, ThrowAway};
+use crate::origin::GroupOptions;
 use crate::rules::site::Site;
 use crate::store::memory::MemoryOptions;
 use crate::telemetry::{access_log, setup};
@@ -54,7 +56,7 @@ pub struct Config {
     /// Access log and diagnostics.
     pub log: LogOptions,
     /// Origin groups; names are unique.
-    pub origins: Vec<OriginOptions>,
+    pub origins: Vec<GroupOptions>,
     /// Sites.
     pub sites: Vec<Site>,
 }
@@ -131,39 +133,6 @@ pub struct LogOptions {
     pub access: access_log::Options,
     /// Everything else the node says, on standard error.
     pub diagnostics: setup::Options,
-}
-
-/// `[[origin]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OriginOptions {
-    /// Name that sites refer to.
-    pub name: String,
-    /// URLs of its servers: scheme, host and port.
-    pub servers: Vec<String>,
-    /// Whether the certificates of https servers are verified.
-    pub verify: bool,
-    /// Roots to verify against in place of the system's, PEM.
-    pub ca_file: Option<PathBuf>,
-    /// Longest wait for a connection, TLS included.
-    pub connect: Duration,
-    /// Longest wait for the head of an answer.
-    pub first_byte: Duration,
-    /// Longest wait between two pieces of a body.
-    pub between_bytes: Duration,
-}
-
-impl Default for OriginOptions {
-    fn default() -> Self {
-        OriginOptions {
-            name: "origin".to_owned(),
-            servers: Vec::new(),
-            verify: true,
-            ca_file: None,
-            connect: Duration::from_secs(3),
-            first_byte: Duration::from_secs(15),
-            between_bytes: Duration::from_secs(15),
-        }
-    }
 }
 
 /// A configuration, if there are no errors, and all that was found.

@@ -67,6 +67,14 @@ impl Sink {
         self.problems.borrow_mut().push(problem);
     }
 
+    /// Whether something at or below `path` is wrong already.
+    pub fn has_error_below(&self, path: &str) -> bool {
+        self.problems
+            .borrow()
+            .iter()
+            .any(|problem| problem.severity == Severity::Error && problem.path.starts_with(path))
+    }
+
     /// The place of `path`, or of the nearest table above it.
     fn place(&self, path: &str) -> Option<Range<usize>> {
         let places = self.places.borrow();

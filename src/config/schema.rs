@@ -9,12 +9,12 @@ use ipnet::IpNet;
 use toml::de::DeTable;
 
 use super::front::front as front_options;
+use super::origin::origin;
 use super::problem::{Problem, Severity};
-use super::reader::{Sink, Table, YEAR};
+use super::reader::{Sink, Table};
 use super::site::sites;
 use super::{
-    AdminOptions, CertificateFiles, Config, DiskOptions, LogOptions, NodeOptions, OriginOptions,
-    TlsOptions,
+    AdminOptions, CertificateFiles, Config, DiskOptions, LogOptions, NodeOptions, TlsOptions,
 };
 use crate::base::ByteSize;
 use crate::front;
@@ -162,25 +162,6 @@ fn log(mut table: Table<'_>, base: &Path) -> LogOptions {
     options
 }
 
-fn origin(mut table: Table<'_>, base: &Path) -> OriginOptions {
-    let from = OriginOptions::default();
-    let named = table.text_opt("name");
-    if named.is_none() {
-        table.error("name", "an origin needs a name that sites refer to: name = \"app\"");
-    }
-    let options = OriginOptions {
-        name: named.unwrap_or(from.name),
-        servers: table.list("servers", &from.servers),
-        verify: table.flag("verify", from.verify),
-        ca_file: file(&mut table, "ca_file", base),
-        connect: table.time("connect", from.connect, HOUR),
-        first_byte: table.time("first_byte", from.first_byte, HOUR),
-        between_bytes: table.time("between_bytes", from.between_bytes, YEAR),
-    };
-    table.end();
-    options
-}
-
 /// Reads an address with its port. Names are refused: a listener must not depend on DNS.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
@@ -207,6 +188,7 @@ fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
 }
 
-fn file(table: &mut Table<'_>, key: &'static str, base: &Path) -> Option<PathBuf> {
+/// Reads the path of a file; a relative one starts at the directory of the configuration.
+pub fn file(table: &mut Table<'_>, key: &'static str, base: &Path) -> Option<PathBuf> {
     table.text_opt(key).map(|text| base.join(text))
 }
