@@ -93,7 +93,7 @@ impl Entry {
 }
 
 /// All variants of one key. The common case is one entry without `Vary`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Slot {
     /// Newest first.
     pub variants: SmallVec<[Arc<Entry>; 1]>,

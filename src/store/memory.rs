@@ -15,22 +15,40 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::base::ByteSize;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::key::Key;
+use crate::rules::variant;
 
+mod sized;
+#[cfg(test)]
+mod tests;
 mod tinylfu;
 
+use sized::Sized;
 use tinylfu::TinyLfu;
 
 /// Which engine decides what stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MemoryPolicy {
-    /// moka's TinyLFU.
+    /// Size-aware greedy-dual that chooses its settings by shadow caches: see
+    /// `store::policy`.
     #[default]
+    Auto,
+    /// moka's TinyLFU.
     TinyLfu,
+}
+
+impl std::str::FromStr for MemoryPolicy {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(MemoryPolicy::Auto),
+            "tinylfu" => Ok(MemoryPolicy::TinyLfu),
+            _ => Err(format!("expected \"auto\" or \"tinylfu\", got {name:?}")),
+        }
+    }
 }
 
 /// Settings of the memory tier.
@@ -80,51 +98,69 @@ pub type OnEvict = Arc<dyn Fn(Victim) + Send + Sync>;
 
 /// The memory tier.
 pub struct Memory {
-    engine: TinyLfu,
+    engine: Engine,
     variants_max: usize,
+}
+
+enum Engine {
+    Sized(Sized),
+    TinyLfu(TinyLfu),
+}
+
+/// Calls the same method of whichever engine runs.
+macro_rules! engine {
+    ($memory:expr, $engine:ident => $call:expr) => {
+        match &$memory.engine {
+            Engine::Sized($engine) => $call,
+            Engine::TinyLfu($engine) => $call,
+        }
+    };
 }
 
 impl Memory {
     /// An empty tier; `on_evict` gets what has to go for want of room.
     pub fn new(options: &MemoryOptions, on_evict: Option<OnEvict>) -> Self {
+        let capacity = options.capacity.bytes();
         let engine = match options.policy {
-            MemoryPolicy::TinyLfu => TinyLfu::new(options.capacity.bytes(), on_evict),
+            MemoryPolicy::Auto => Engine::Sized(Sized::new(capacity, on_evict)),
+            MemoryPolicy::TinyLfu => Engine::TinyLfu(TinyLfu::new(capacity, on_evict)),
         };
         Memory { engine, variants_max: options.variants_max.max(1) }
     }
 
     /// The slot of exactly this key. Counts as a hit of it.
     pub fn get(&self, key: &Key) -> Option<Slot> {
-        let held = self.engine.get(key.hash())?;
-        is_of(&held.slot, key.text()).then(|| held.slot.clone())
+        let slot = engine!(self, engine => engine.get(key.hash()))?;
+        is_of(&slot, key.text()).then_some(slot)
     }
 
     /// Puts `entry` into the slot of its key, in place of the variant that answers the
     /// same requests. Atomic for one key: of two threads that put two variants at once,
-    /// both are found. An entry that no engine can hold (heavier than the capacity or
-    /// than 4 GiB) goes to the hook at once.
+    /// both are found. An entry that is not let in goes to the hook at once; so does one
+    /// that is too heavy (for `auto` half of a shard, for `tinylfu` 4 GiB).
     pub fn put(&self, key: &Key, entry: Arc<Entry>) {
         let variants_max = self.variants_max;
-        self.engine.upsert(key.hash(), |stored| {
+        let join = |stored: Option<&Slot>| {
             let stored = stored.filter(|slot| is_of(slot, key.text()));
-            join(stored, entry, variants_max)
-        });
+            variant::join(stored, entry, variants_max)
+        };
+        engine!(self, engine => engine.upsert(key.hash(), join));
     }
 
     /// Removes the slot of this key and returns the bytes that freed, zero if there was
     /// none. The hook does not hear of it.
     pub fn remove(&self, key: &Key) -> u64 {
-        self.engine.remove_if(key.hash(), |slot| is_of(slot, key.text()))
+        engine!(self, engine => engine.remove_if(key.hash(), |slot| is_of(slot, key.text())))
     }
 
     /// Empties the tier. The hook does not hear of it.
     pub fn clear(&self) {
-        self.engine.clear();
+        engine!(self, engine => engine.clear())
     }
 
     /// Number of slots.
     pub fn len(&self) -> u64 {
-        self.engine.len()
+        engine!(self, engine => engine.len())
     }
 
     /// Whether nothing is stored.
@@ -134,31 +170,18 @@ impl Memory {
 
     /// Bytes in use, as weighed.
     pub fn bytes(&self) -> u64 {
-        self.engine.bytes()
+        engine!(self, engine => engine.bytes())
     }
 
     /// Visits every slot, does with it what `judge` says, and returns the bytes freed.
     /// Readers and writers go on meanwhile: what comes in during the sweep may or may
     /// not be visited. `judge` may see a slot again if it changed in between.
     pub fn for_each(&self, judge: &mut dyn FnMut(&Slot) -> Keep) -> u64 {
-        self.engine.for_each(judge)
+        engine!(self, engine => engine.for_each(judge))
     }
 }
 
 /// Whether the slot holds this key and not another of the same hash.
 fn is_of(slot: &Slot, text: &[u8]) -> bool {
     slot.variants.first().is_some_and(|entry| *entry.key == *text)
-}
-
-/// The slot with `entry` in front. An entry that varies on the same fields with the same
-/// values answers the same requests and is replaced (RFC 9111 4.1); so are those beyond
-/// `variants_max`.
-fn join(stored: Option<&Slot>, entry: Arc<Entry>, variants_max: usize) -> Slot {
-    let mut variants: SmallVec<[Arc<Entry>; 1]> = SmallVec::new();
-    variants.push(entry.clone());
-    if let Some(stored) = stored {
-        let others = stored.variants.iter().filter(|other| other.vary != entry.vary);
-        variants.extend(others.take(variants_max - 1).cloned());
-    }
-    Slot { variants }
 }

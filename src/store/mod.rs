@@ -1,5 +1,6 @@
 //! Level 3: what is stored, in memory and on disk, and what is given up for what.
 
 pub mod memory;
+pub mod policy;
 
 pub use memory::{Keep, Memory, MemoryOptions, MemoryPolicy, Victim};

@@ -16,8 +16,8 @@ use moka::sync::Cache;
 use super::{Keep, OnEvict, Slot, Victim};
 
 /// A slot with the count of its hits.
-pub(super) struct Held {
-    pub(super) slot: Slot,
+struct Held {
+    slot: Slot,
     weight: u32,
     hits: AtomicU32,
 }
@@ -45,10 +45,10 @@ impl TinyLfu {
         TinyLfu { cache: builder.build(), weight_max, on_evict }
     }
 
-    pub(super) fn get(&self, hash: u128) -> Option<Arc<Held>> {
+    pub(super) fn get(&self, hash: u128) -> Option<Slot> {
         let held = self.cache.get(&hash)?;
         held.hits.fetch_add(1, Ordering::Relaxed);
-        Some(held)
+        Some(held.slot.clone())
     }
 
     /// Replaces the slot by what `change` makes of it, under moka's lock of that key.

@@ -1,0 +1,127 @@
+//! `auto`: shadow caches that find out which settings suit the traffic.
+//!
+//! No one setting is best everywhere: a history of requests that outlives eviction helps
+//! where popularity is stable and hurts where content is replaced often; a queue for
+//! newcomers helps with bursts; recency without counting helps a cache that holds nearly
+//! everything. So each candidate runs as a small cache without values on a sample of the
+//! keys, chosen by hash, with its share of the room. The real cache takes the settings of
+//! the one with the most hits lately.
+//!
+//! The sample is halved whenever the shadows hold more than `SHADOW_RESIDENTS_MAX` keys.
+//! A small cache is modelled exactly, a large one by a few thousand keys, and the cost
+//! falls with the size of the cache: memory stays under a few MiB.
+//!
+//! Rejected: shadows on a fixed eighth of the keys. With caches of a few hundred objects
+//! they chose wrongly (a miss ratio 0.6 points worse on a web trace).
+
+use super::order::Goal;
+use super::shelf::{Evicted, Shelf, Tuning};
+
+/// The settings to choose between. The first is where every cache starts.
+pub const CANDIDATES: [Tuning; 4] = [
+    Tuning::DEFAULT,
+    Tuning { history: true, probation: 1, ..Tuning::DEFAULT },
+    Tuning { history: true, probation: 10, ..Tuning::DEFAULT },
+    Tuning { frequency_max: 2, ..Tuning::DEFAULT },
+];
+
+/// Keys a shadow may hold before the sample is halved.
+const SHADOW_RESIDENTS_MAX: usize = 4096;
+/// Sampled requests between two decisions.
+const WINDOW: u64 = 2048;
+/// What earlier hits count for after each decision.
+const DECAY: f64 = 0.7;
+/// How much better than the present settings others must be to replace them.
+const LEAD: f64 = 1.005;
+
+/// The shadow caches and their scores.
+#[derive(Debug)]
+pub struct Tuner {
+    shadows: Vec<Shelf<()>>,
+    scores: [f64; CANDIDATES.len()],
+    capacity: u64,
+    halvings: u32,
+    requests: u64,
+    leader: usize,
+    discarded: Vec<Evicted<()>>,
+}
+
+impl Tuner {
+    /// Shadows of a cache of `capacity` bytes.
+    pub fn new(capacity: u64, goal: Goal) -> Self {
+        let shadow = |tuning: &Tuning| Shelf::new(capacity, capacity, goal, *tuning);
+        Tuner {
+            shadows: CANDIDATES.iter().map(shadow).collect(),
+            scores: [0.0; CANDIDATES.len()],
+            capacity,
+            halvings: 0,
+            requests: 0,
+            leader: 0,
+            discarded: Vec::new(),
+        }
+    }
+
+    /// The keys of the sample are those with none of these bits.
+    pub fn mask(&self) -> u64 {
+        (1 << self.halvings) - 1
+    }
+
+    /// Whether a key is in the sample of this mask.
+    pub fn samples(mask: u64, key: u128) -> bool {
+        (key >> 64) as u64 & mask == 0
+    }
+
+    /// The settings in the lead, as an index into [`CANDIDATES`].
+    pub fn leader(&self) -> usize {
+        self.leader
+    }
+
+    /// Bytes of the shadows.
+    pub fn overhead(&self) -> usize {
+        self.shadows.iter().map(Shelf::overhead).sum()
+    }
+
+    /// One request for a sampled key; returns the new settings if the lead changes.
+    pub fn observe(&mut self, key: u128, weight: u64) -> Option<Tuning> {
+        for (shadow, score) in self.shadows.iter_mut().zip(&mut self.scores) {
+            if shadow.get(key).is_some() {
+                *score += 1.0;
+            } else {
+                shadow.put(key, (), weight, &mut self.discarded);
+                self.discarded.clear();
+            }
+        }
+        self.requests += 1;
+        if self.shadows.iter().any(|shadow| shadow.len() > SHADOW_RESIDENTS_MAX) {
+            self.halve();
+        }
+        (self.requests >= WINDOW).then(|| self.decide()).flatten()
+    }
+
+    fn decide(&mut self) -> Option<Tuning> {
+        self.requests = 0;
+        let mut best = self.leader;
+        let mut to_beat = self.scores[best] * LEAD;
+        for (candidate, score) in self.scores.iter().enumerate() {
+            if *score > to_beat {
+                (best, to_beat) = (candidate, *score);
+            }
+        }
+        for score in &mut self.scores {
+            *score *= DECAY;
+        }
+        let changed = best != self.leader;
+        self.leader = best;
+        changed.then(|| CANDIDATES[best])
+    }
+
+    fn halve(&mut self) {
+        self.halvings += 1;
+        let mask = self.mask();
+        let capacity = self.capacity >> self.halvings;
+        for shadow in &mut self.shadows {
+            shadow.resample(capacity, |key| Tuner::samples(mask, key), &mut self.discarded);
+            self.discarded.clear();
+        }
+    }
+}
