@@ -167,14 +167,14 @@ impl Outcome {
 
     /// Writes the member of `Cache-Status` for the cache called `name` (an sf-token or an
     /// already quoted sf-string), RFC 9211 2.
-    pub fn write_cache_status(&self, name: &str, out: &mut String) {
-        out.push_str(name);
+    pub fn write_cache_status(&self, name: &str, out: &mut impl Write) {
+        // The receivers are strings and stack buffers: writing to them cannot fail.
+        let _ = out.write_str(name);
         if self.hit {
-            out.push_str("; hit");
+            let _ = out.write_str("; hit");
         }
         if let Some(fwd) = self.fwd {
-            out.push_str("; fwd=");
-            out.push_str(fwd.word());
+            let _ = write!(out, "; fwd={}", fwd.word());
         }
         if let Some(status) = self.fwd_status {
             let _ = write!(out, "; fwd-status={status}");
@@ -183,14 +183,13 @@ impl Outcome {
             let _ = write!(out, "; ttl={ttl}");
         }
         if self.stored {
-            out.push_str("; stored");
+            let _ = out.write_str("; stored");
         }
         if self.collapsed {
-            out.push_str("; collapsed");
+            let _ = out.write_str("; collapsed");
         }
         if let Some(detail) = self.detail {
-            out.push_str("; detail=");
-            out.push_str(detail);
+            let _ = write!(out, "; detail={detail}");
         }
     }
 }
