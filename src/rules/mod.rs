@@ -22,7 +22,6 @@ pub mod partial;
 pub mod purge;
 mod purge_record;
 pub mod range;
-pub mod respond;
 pub mod site;
 pub mod storable;
 pub mod targeted;
