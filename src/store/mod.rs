@@ -1,6 +1,8 @@
 //! Level 3: what is stored, in memory and on disk, and what is given up for what.
 
+pub mod disk;
 pub mod memory;
 pub mod policy;
 
+pub use disk::Disk;
 pub use memory::{Keep, Memory, MemoryOptions, MemoryPolicy, Victim};

@@ -1,0 +1,372 @@
+//! The disk tier: segments of records in one or more directories, an index in memory.
+//!
+//! ```text
+//! put/evicted -> admit -> queue -> writer thread -> segment files -> reclaim (FIFO)
+//!                          |          '-> index (published when the bytes are written)
+//! get -> queue (still waiting?) -> index -> page cache now, or reader pool -> verify
+//! ```
+//! Every variant of a key is a record of its own (see `index`); a lookup gathers them
+//! into a [`Slot`]. A directory joins in the background: until then it misses. Whatever
+//! goes wrong is a miss and a counter. Purges are judged by the ledger on what a lookup
+//! returns ([`Entry::checked_seq`] starts at [`Entry::seq`]); [`Disk::sweep`] then frees the
+//! space. There is no snapshot file: footers hold the same facts (see `segment`).
+//!
+//! Durability: records reach the kernel within a batch, the disk when their segment is
+//! sealed, at [`Disk::sync`] and at [`Disk::close`]. `kill -9` loses what was queued; power
+//! loss may lose the unsealed segment. What is lost or torn is a miss.
+//!
+//! Rejected: foyer (whole-entry reads only, no listing), a file per object (inodes,
+//! unlink storms), an LSM tree (writes bodies again and again).
+
+pub mod admit;
+pub mod device;
+pub mod directory;
+pub mod format;
+pub mod health;
+pub mod identity;
+pub mod index;
+pub mod meta;
+pub mod options;
+pub mod payload;
+pub mod queue;
+pub mod reader;
+mod reclaim;
+mod recover;
+pub mod segment;
+pub mod wire;
+mod writer;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use smallvec::SmallVec;
+
+pub use self::admit::Offer;
+use self::device::Device;
+use self::directory::Directory;
+pub use self::health::State;
+pub use self::identity::DiskError;
+use self::identity::{Identity, open_locked};
+use self::index::{Place, print_of};
+use self::meta::Run;
+pub use self::options::{AdmitPolicy, DirectoryOptions, Options};
+use self::payload::Payload;
+use self::queue::Command;
+use self::reader::{ReadFault, ReadPool, Record, Wait, read_record};
+use crate::base::Clock;
+use crate::rules::entry::{Entry, Slot};
+use crate::rules::key::{Key, KeySeed};
+
+/// The disk tier of a node.
+pub struct Disk {
+    members: Vec<Member>,
+    seed: KeySeed,
+    options: Options,
+}
+
+struct Member {
+    id: u64,
+    weight: f64,
+    dir: Arc<Directory>,
+    pool: ReadPool,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// How one directory is doing.
+#[derive(Clone, Debug)]
+pub struct DirectoryStats {
+    /// Where it is.
+    pub path: std::path::PathBuf,
+    /// Whether it takes part.
+    pub state: State,
+    /// The last fault, if it has had one since it was put back.
+    pub last_fault: Option<String>,
+    /// Records in the index.
+    pub records: u64,
+    /// Bytes of memory of the index.
+    pub index_bytes: u64,
+    /// Bytes of files now, and at most.
+    pub used_bytes: u64,
+    /// The limit of the same.
+    pub capacity_bytes: u64,
+    /// Bytes waiting to be written.
+    pub queued_bytes: u64,
+    /// Faults of the device since the start.
+    pub faults: u64,
+    /// Name and value of each counter.
+    pub counters: Vec<(&'static str, u64)>,
+}
+
+impl Disk {
+    /// Opens the directories and returns at once; they join in the background.
+    ///
+    /// # Errors
+    /// The first directory that cannot be taken: locked by another process, not a store
+    /// of this version, not accessible. Nothing has been written to it then.
+    pub fn open(options: Options, clock: Clock) -> Result<Self, DiskError> {
+        Self::open_with(options, clock, &|_, device| device)
+    }
+
+    /// Like [`Disk::open`], with each directory's device passed through `wrap`: the seam
+    /// for fault injection.
+    ///
+    /// # Errors
+    /// As [`Disk::open`].
+    pub fn open_with(
+        options: Options,
+        clock: Clock,
+        wrap: &dyn Fn(usize, Arc<dyn Device>) -> Arc<dyn Device>,
+    ) -> Result<Self, DiskError> {
+        let mut taken = Vec::new();
+        let mut seed = None;
+        for own in &options.directories {
+            let device: Arc<dyn Device> = Arc::new(open_locked(&own.path)?);
+            let identity = Identity::read(&own.path)?;
+            if let Some(found) = identity {
+                if *seed.get_or_insert(found.seed) != found.seed {
+                    return Err(DiskError::Seed { path: own.path.clone() });
+                }
+            }
+            taken.push((own.clone(), device, identity));
+        }
+        let seed = seed.unwrap_or_else(|| KeySeed(rand::random()));
+        let run = Run(rand::random());
+        let mut disk = Disk { members: Vec::new(), seed, options };
+        for (place, (own, device, identity)) in taken.into_iter().enumerate() {
+            let id = match identity {
+                Some(identity) => identity.id,
+                None => {
+                    let fresh = Identity { seed, id: rand::random() };
+                    fresh.write(&own.path)?;
+                    fresh.id
+                }
+            };
+            let device = wrap(place, device);
+            let dir = Directory::new(&disk.options, &own, device, clock.clone(), run);
+            disk.members.push(Member::start(id, Arc::new(dir), &disk.options)?);
+        }
+        Ok(disk)
+    }
+
+    /// The seed that keys must be hashed with.
+    pub fn seed(&self) -> KeySeed {
+        self.seed
+    }
+
+    /// The directory of a key: rendezvous hashing by weight, so that adding or losing one
+    /// moves only its own share.
+    fn member(&self, hash: u128) -> Option<&Member> {
+        if let [only] = self.members.as_slice() {
+            return Some(only);
+        }
+        let score = |member: &Member| {
+            let mixed = xxhash_rust::xxh3::xxh3_64_with_seed(&hash.to_le_bytes(), member.id);
+            let uniform = (mixed >> 11) as f64 / (1u64 << 53) as f64;
+            member.weight / -uniform.max(f64::MIN_POSITIVE).ln()
+        };
+        self.members.iter().max_by(|a, b| score(a).total_cmp(&score(b)))
+    }
+
+    /// All stored variants of `key`, newest first. Anything that is wrong is a miss.
+    pub async fn get(&self, key: &Key) -> Option<Slot> {
+        let member = self.member(key.hash()).filter(|member| member.dir.is_ready())?;
+        let slot = member.get(key, &self.options).await;
+        let counters = &member.dir.counters;
+        if slot.is_some() {
+            counters.hits.one()
+        } else {
+            counters.misses.one()
+        }
+        slot
+    }
+
+    /// Whether something is stored under the hash of `key`; a quick hint, no promise.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.member(key.hash()).is_some_and(|member| {
+            member.dir.is_ready()
+                && (member.dir.index.contains(print_of(key.hash()))
+                    || !member.dir.queue.pending(key.hash()).is_empty())
+        })
+    }
+
+    /// Offers what has just been stored or freshened. Never blocks; whether it is written
+    /// is decided by admission and room.
+    pub fn put(&self, entry: Arc<Entry>) {
+        self.offer(entry, Offer::Stored);
+    }
+
+    /// Offers what the memory tier has given up.
+    pub fn evicted(&self, entry: Arc<Entry>) {
+        self.offer(entry, Offer::Evicted);
+    }
+
+    fn offer(&self, entry: Arc<Entry>, why: Offer) {
+        let key = Key::new(self.seed, SmallVec::from_slice(&entry.key));
+        let Some(member) = self.member(key.hash()) else { return };
+        let (dir, hash) = (&member.dir, key.hash());
+        let (print, variant) = (print_of(hash), meta::variant_of(&entry));
+        let held = dir.index.contains_variant(print, variant)
+            || dir.queue.pending(hash).iter().any(|waits| waits.variant() == variant);
+        if !dir.is_ready() {
+            dir.counters.writes_shed.one();
+        } else if !dir.admission.admits(why, print, held) {
+            dir.counters.declined.one();
+        } else if !dir.queue.put(hash, variant, Payload::Entry(entry)) {
+            dir.counters.writes_shed.one();
+        }
+    }
+
+    /// Removes all variants of `key`. In effect when it returns; after a crash too once
+    /// the writer has caught up. Answers whether there was anything.
+    pub fn remove(&self, key: &Key) -> bool {
+        let Some(member) = self.member(key.hash()) else { return false };
+        let (dir, hash) = (&member.dir, key.hash());
+        dir.queue.remove(hash, || dir.is_ready(), || dir.index.remove(print_of(hash)).records > 0)
+    }
+
+    /// Whether every directory has joined (or is out of service).
+    pub fn ready(&self) -> bool {
+        self.members.iter().all(|member| member.dir.health.state() != State::Joining)
+    }
+
+    /// Makes everything offered so far durable. False if a directory could not.
+    pub async fn sync(&self) -> bool {
+        let mut all = true;
+        for member in self.members.iter().filter(|member| member.dir.is_ready()) {
+            let (sender, done) = tokio::sync::oneshot::channel();
+            member.dir.queue.sync(sender);
+            all &= done.await.unwrap_or(false);
+        }
+        all
+    }
+
+    /// Takes the directory at `place` in the options back into service after faults: it
+    /// joins again from what is on it. False if it is not out.
+    pub fn put_back(&self, place: usize) -> bool {
+        let Some(member) = self.members.get(place) else { return false };
+        let out = member.dir.health.state() == State::Out;
+        if out {
+            member.dir.queue.command(Command::PutBack);
+        }
+        out
+    }
+
+    /// How each directory is doing.
+    pub fn stats(&self) -> Vec<DirectoryStats> {
+        self.members.iter().map(|member| member.dir.stats()).collect()
+    }
+
+    /// Writes what is queued, leaves a checkpoint in each directory and stops. Blocks for
+    /// as long as the disks take; call it off the network threads.
+    pub fn close(mut self) {
+        for member in &self.members {
+            member.dir.queue.command(Command::Close);
+        }
+        self.members.iter_mut().for_each(Member::join);
+    }
+}
+
+impl Drop for Disk {
+    /// Without [`Disk::close`] the directories are left as a crash would leave them.
+    fn drop(&mut self) {
+        for member in &self.members {
+            member.dir.queue.command(Command::Abort);
+        }
+        self.members.iter_mut().for_each(Member::join);
+    }
+}
+
+impl Member {
+    fn start(id: u64, dir: Arc<Directory>, options: &Options) -> Result<Self, DiskError> {
+        let failed = |error| DiskError::Io { path: dir.path.clone(), error };
+        let pool = ReadPool::new(options.read_threads, options.reads_queued_max).map_err(failed)?;
+        let shared = Arc::clone(&dir);
+        let writer = std::thread::Builder::new()
+            .name("disk-write".into())
+            .spawn(move || writer::run(shared))
+            .map_err(failed)?;
+        Ok(Member { id, weight: dir.capacity as f64, dir, pool, writer: Some(writer) })
+    }
+
+    fn join(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+
+    async fn get(&self, key: &Key, options: &Options) -> Option<Slot> {
+        let mut variants: SmallVec<[Arc<Entry>; 1]> = SmallVec::new();
+        let mut seen: SmallVec<[u32; 4]> = SmallVec::new();
+        for waiting in self.dir.queue.pending(key.hash()) {
+            let Payload::Entry(entry) = waiting;
+            let variant = meta::variant_of(&entry);
+            if *entry.key == *key.text() && !seen.contains(&variant) {
+                seen.push(variant);
+                variants.push(entry);
+            }
+        }
+        let mut found = Vec::new();
+        for (variant, place) in self.dir.index.lookup(print_of(key.hash())) {
+            if seen.contains(&variant) {
+                continue;
+            }
+            if let Some((serial, entry)) = self.read_entry(key, place, options).await {
+                found.push(((serial, place.offset()), entry));
+            }
+        }
+        found.sort_by(|a, b| b.0.cmp(&a.0));
+        variants.extend(found.into_iter().map(|(_, entry)| Arc::new(entry)));
+        (!variants.is_empty()).then_some(Slot { variants })
+    }
+
+    async fn read_entry(&self, key: &Key, place: Place, options: &Options) -> Option<(u64, Entry)> {
+        let record = self.read(key.hash(), place, options).await?;
+        if record.header.hash != key.hash() {
+            return None;
+        }
+        let now = self.dir.clock.now();
+        let entry = meta::decode(&record.meta, record.body, now, self.dir.run);
+        match entry {
+            Some(entry) => (*entry.key == *key.text()).then_some((record.header.serial, entry)),
+            None => {
+                self.dir.flawed(key.hash(), place);
+                None
+            }
+        }
+    }
+
+    /// Reads a record: from the page cache here, else on the pool.
+    async fn read(&self, hash: u128, place: Place, options: &Options) -> Option<Record> {
+        let segment = self.dir.segments.at(place.slot())?;
+        let counters = &self.dir.counters;
+        if place.len() <= options.read_inline_max.bytes() {
+            match read_record(&segment, place, Wait::No) {
+                Err(ReadFault::WouldBlock) => {}
+                other => {
+                    counters.reads_inline.one();
+                    return self.dir.judged(other, hash, place);
+                }
+            }
+        }
+        counters.reads_pooled.one();
+        let (sender, answer) = tokio::sync::oneshot::channel();
+        let task = move || {
+            let _ = sender.send(read_record(&segment, place, Wait::Yes));
+        };
+        if !self.pool.submit(Box::new(task)) {
+            counters.reads_shed.one();
+            return None;
+        }
+        match tokio::time::timeout(options.read_timeout, answer).await {
+            Ok(answer) => self.dir.judged(answer.ok()?, hash, place),
+            Err(_) => {
+                counters.reads_shed.one();
+                self.dir.fault("read", &std::io::ErrorKind::TimedOut.into());
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Gives the oldest segment up: FIFO over segments, with another life for what was read.
+//!
+//! Records that were looked up since they were written go to the head of the log again,
+//! within a budget; the others are evicted. Index first, file last: a reader that has the
+//! place already holds the file, one that comes later does not find the place any more.
+//! FIFO order is also what makes tombstones safe: whatever a tombstone voids lies before
+//! it and is gone before it.
+
+use std::sync::Arc;
+
+use super::device::read_full;
+use super::directory::Segment;
+use super::format::{Header, Kind, split_front, verify_blocks};
+use super::index::Place;
+use super::recover::records_of;
+use super::segment::{FooterEntry, file_name};
+use super::writer::Writer;
+
+impl Writer {
+    /// Reclaims the oldest segment. False if there is none.
+    pub(super) fn reclaim_oldest(&mut self) -> bool {
+        let Some(oldest) = self.done.pop_front() else { return false };
+        let segment = oldest.segment;
+        self.dir.admission.full();
+        let records = match records_of(segment.file.as_ref(), segment.serial, segment.size) {
+            Ok(records) => records,
+            Err(error) => {
+                self.trouble("reading a segment to reclaim", &error);
+                Vec::new()
+            }
+        };
+        self.reinsert(&segment, &records);
+        let mut evicted = 0;
+        for record in &records {
+            let Some(place) = Place::new(segment.slot, record.offset, record.len) else { continue };
+            if self.dir.index.remove_exact(record.print, place) {
+                self.dir.admission.remember(record.print);
+                evicted += 1;
+            }
+        }
+        if records.is_empty() {
+            evicted += self.dir.index.remove_slot(segment.slot).records;
+        }
+        self.dir.counters.evicted.add(evicted);
+        self.dir.counters.reclaimed.one();
+        self.retire(segment);
+        true
+    }
+
+    fn reinsert(&mut self, segment: &Arc<Segment>, records: &[FooterEntry]) {
+        // Without a segment to write to there is no room: everything is evicted.
+        if self.active.is_none() {
+            return;
+        }
+        let mut budget = segment.size / 100 * u64::from(self.dir.reinsert_percent);
+        for record in records {
+            let Some(place) = Place::new(segment.slot, record.offset, record.len) else { continue };
+            let read = self.dir.index.reads(record.print, place).is_some_and(|reads| reads > 0);
+            if record.kind == Kind::Tombstone || !read || record.len > budget {
+                continue;
+            }
+            if !self.room_now(record.len) {
+                break;
+            }
+            let Some(bytes) = self.whole(segment, record) else { continue };
+            budget -= record.len;
+            if self.append_raw(bytes, place) != Ok(true) {
+                break;
+            }
+        }
+        self.flush();
+    }
+
+    /// A record that verifies in every byte, or nothing: rot is not copied.
+    fn whole(&mut self, segment: &Segment, record: &FooterEntry) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(record.len).ok()?];
+        if let Err(error) = read_full(segment.file.as_ref(), &mut bytes, record.offset) {
+            self.trouble("reading a record to keep", &error);
+            return None;
+        }
+        let verified = || {
+            let header = Header::decode(&bytes).ok()?;
+            let (_, sums) = split_front(&header, &bytes).ok()?;
+            let start = header.body_offset();
+            let body = bytes.get(start..start + header.body_len as usize)?;
+            verify_blocks(sums, 0, body).ok()?;
+            (header.serial == segment.serial && header.total_len() == bytes.len()).then_some(())
+        };
+        if verified().is_none() {
+            self.dir.counters.flaws.one();
+            return None;
+        }
+        Some(bytes)
+    }
+
+    /// Takes a segment out of the table and unlinks its file.
+    pub(super) fn retire(&mut self, segment: Arc<Segment>) {
+        self.dir.segments.drop_slot(segment.slot);
+        if let Err(error) = self.dir.device.remove(&file_name(segment.serial)) {
+            self.trouble("removing a segment", &error);
+        }
+        self.retired.push((Arc::downgrade(&segment), segment.size));
+    }
+}

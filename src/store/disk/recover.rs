@@ -1,0 +1,230 @@
+//! Finds out what is on disk: footers where there are any, a scan where there are none.
+//!
+//! Segments are taken in the order of their serials and their records in the order they
+//! lie, later ones winning, tombstones voiding: the same order in which they were
+//! written. Files that are not segments, and segments of another format version, are
+//! left where they are and count against the capacity; nothing foreign is ever deleted.
+//! The space behind the last whole record is zeroed before more is written, so that a
+//! later scan cannot run into bytes that a torn write left there.
+
+use std::io;
+use std::sync::Arc;
+
+use super::device::{DeviceFile, read_full};
+use super::directory::{Directory, Segment};
+use super::format::{Flaw, HEADER, Kind};
+use super::health::State;
+use super::index::{Place, print_of};
+use super::queue::ALL_VARIANTS;
+use super::segment::{
+    FooterEntry, START, SegmentHeader, TRAILER, Trailer, file_name, scan_step, serial_of,
+};
+use super::writer::{Active, Done, Writer};
+
+/// Bytes read at a time by the scan.
+const WINDOW: usize = 256 << 10;
+
+/// What lies in one segment.
+pub(super) struct Contents {
+    /// The records, in the order they lie.
+    pub(super) entries: Vec<FooterEntry>,
+    /// Offset behind the last of them.
+    pub(super) end: u64,
+    /// Nothing may follow.
+    pub(super) sealed: bool,
+}
+
+/// Rebuilds the index of `dir` and ends with the directory in service.
+///
+/// # Errors
+/// If the directory cannot be listed. Single segments that cannot be read are left out.
+pub(super) fn recover(dir: &Arc<Directory>) -> io::Result<Writer> {
+    let started = crate::base::clock::instant();
+    dir.index.clear();
+    dir.segments.clear();
+    let mut writer = Writer {
+        dir: Arc::clone(dir),
+        done: Default::default(),
+        active: None,
+        retired: Vec::new(),
+        foreign_bytes: 0,
+        next_serial: 1,
+        full_until_ms: 0,
+    };
+    let mut serials: Vec<u64> =
+        dir.device.list()?.iter().filter_map(|name| serial_of(name)).collect();
+    serials.sort_unstable();
+    let distrusted = dir.queue.missed_too_many();
+    let last = serials.last().copied();
+    dir.counters.set_aside.set(0);
+    for serial in serials {
+        writer.next_serial = writer.next_serial.max(serial.saturating_add(1));
+        if distrusted {
+            dir.device.remove(&file_name(serial))?;
+        } else {
+            writer.load(serial, Some(serial) == last);
+        }
+    }
+    while writer.used() > dir.capacity && writer.reclaim_oldest() {}
+    writer.count_used();
+    let bury = |hash| {
+        dir.index.remove(print_of(hash));
+    };
+    dir.queue.join(bury, || dir.health.set(State::Ready));
+    let (path, objects, segments) = (dir.path.display(), dir.index.len(), dir.segments.len());
+    tracing::info!(%path, objects, segments, took_ms = started.elapsed().as_millis() as u64,
+        "disk directory joined");
+    Ok(writer)
+}
+
+impl Writer {
+    /// Takes one segment in. A segment that cannot be read or understood is left alone.
+    fn load(&mut self, serial: u64, last: bool) {
+        let dir = Arc::clone(&self.dir);
+        let opened = dir.device.open(&file_name(serial)).and_then(|file| {
+            let size = file.size()?;
+            Ok((file, size))
+        });
+        let (file, size) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.trouble("opening a segment", &error),
+        };
+        match judge(file.as_ref(), serial, size) {
+            Ok(()) => {}
+            Err(error) => {
+                self.foreign_bytes += size;
+                dir.counters.set_aside.one();
+                let path = dir.path.display();
+                tracing::warn!(%path, file = file_name(serial), %error, "segment set aside");
+                return;
+            }
+        }
+        let contents = match contents_of(file.as_ref(), serial, size) {
+            Ok(contents) => contents,
+            Err(error) => {
+                // Ours, but unreadable: it keeps its place in the order and is reclaimed.
+                self.trouble("reading a segment", &error);
+                Contents { entries: Vec::new(), end: size, sealed: true }
+            }
+        };
+        let segment = dir.segments.add(serial, size, file);
+        for entry in &contents.entries {
+            apply(&dir, segment.slot, entry);
+        }
+        if last && !contents.sealed && size == dir.segment_len && settle(&segment, &contents) {
+            let mut active = Active::empty(segment);
+            active.flushed = contents.end;
+            active.published = contents.entries.len();
+            active.entries = contents.entries;
+            self.active = Some(active);
+        } else {
+            self.done.push_back(Done { segment });
+        }
+    }
+}
+
+/// Whether the first bytes are the header that this file should have.
+fn judge(file: &dyn DeviceFile, serial: u64, size: u64) -> Result<(), Flaw> {
+    let mut head = [0; HEADER];
+    read_full(file, &mut head, 0).map_err(|_| Flaw::Length)?;
+    let header = SegmentHeader::decode(&head)?;
+    if header.serial != serial {
+        Err(Flaw::Other)
+    } else if header.size != size {
+        Err(Flaw::Length)
+    } else {
+        Ok(())
+    }
+}
+
+fn apply(dir: &Directory, slot: u32, entry: &FooterEntry) {
+    if entry.kind == Kind::Tombstone {
+        if entry.variant == ALL_VARIANTS {
+            dir.index.remove(entry.print);
+        } else {
+            dir.index.remove_variant(entry.print, entry.variant);
+        }
+    } else if let Some(place) = Place::new(slot, entry.offset, entry.len) {
+        dir.index.insert(entry.print, entry.variant, place);
+    }
+}
+
+/// Prepares the last segment for more records: true if it may be continued.
+fn settle(segment: &Segment, contents: &Contents) -> bool {
+    segment.file.zero(contents.end, segment.size.saturating_sub(contents.end)).is_ok()
+}
+
+/// The records of a segment, by footer and scan.
+///
+/// # Errors
+/// What the device says.
+pub(super) fn records_of(
+    file: &dyn DeviceFile,
+    serial: u64,
+    size: u64,
+) -> io::Result<Vec<FooterEntry>> {
+    Ok(contents_of(file, serial, size)?.entries)
+}
+
+/// Everything known about a segment's contents.
+///
+/// # Errors
+/// What the device says; torn bytes are no error but the end of the log.
+pub(super) fn contents_of(file: &dyn DeviceFile, serial: u64, size: u64) -> io::Result<Contents> {
+    let mut contents = Contents { entries: Vec::new(), end: START, sealed: false };
+    if let Some(footer) = footer_of(file, serial, size)? {
+        contents.entries = footer.entries;
+        contents.end = footer.end;
+        contents.sealed = footer.sealed;
+    }
+    if contents.sealed {
+        return Ok(contents);
+    }
+    let mut window = Window { file, start: 0, bytes: Vec::new(), size };
+    while let Some(bytes) = window.at(contents.end)? {
+        let Some(entry) = scan_step(bytes, contents.end, serial, size) else { break };
+        contents.end += entry.len;
+        contents.entries.push(entry);
+    }
+    Ok(contents)
+}
+
+fn footer_of(
+    file: &dyn DeviceFile,
+    serial: u64,
+    size: u64,
+) -> io::Result<Option<super::segment::Footer>> {
+    let Some(at) = size.checked_sub(TRAILER as u64) else { return Ok(None) };
+    let mut bytes = vec![0; TRAILER];
+    read_full(file, &mut bytes, at)?;
+    let Ok(trailer) = Trailer::decode(&bytes, serial, size) else { return Ok(None) };
+    let mut entries = vec![0; trailer.entries_len()];
+    read_full(file, &mut entries, at.saturating_sub(trailer.entries_len() as u64))?;
+    Ok(trailer.footer(&entries).ok())
+}
+
+/// A moving view of a file, so that small records do not cost a call each.
+struct Window<'a> {
+    file: &'a dyn DeviceFile,
+    start: u64,
+    bytes: Vec<u8>,
+    size: u64,
+}
+
+impl Window<'_> {
+    /// The bytes from `offset` on, at least a header's; `None` where there are not as many.
+    fn at(&mut self, offset: u64) -> io::Result<Option<&[u8]>> {
+        let from = offset.wrapping_sub(self.start);
+        if offset < self.start || from + HEADER as u64 > self.bytes.len() as u64 {
+            let len = self.size.saturating_sub(offset).min(WINDOW as u64) as usize;
+            if len < HEADER {
+                return Ok(None);
+            }
+            self.bytes.resize(len, 0);
+            self.start = offset;
+            read_full(self.file, &mut self.bytes, offset)?;
+        }
+        let from = (offset - self.start) as usize;
+        Ok(self.bytes.get(from..))
+    }
+}

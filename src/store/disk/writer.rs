@@ -1,0 +1,451 @@
+//! The one thread of a directory that writes: records into the active segment, in
+//! batches; a footer when it is full; the next segment.
+//!
+//! ```text
+//! recover > serve --(fault too many)--> out --(put back)--> recover
+//!             '--(close)--> checkpoint, end       '--(close)--> end
+//! ```
+//! A record is published in the index only after all of its bytes were accepted by the
+//! kernel. When a write fails, what was not published is dropped and the segment is left
+//! as it is: nothing is ever written over bytes of unknown state. When a sync fails the
+//! whole segment is dropped, because the kernel may have thrown its pages away and will
+//! report success the next time.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::device::write_full;
+use super::directory::{Directory, Segment};
+use super::format::{ALIGN, Flaw, HEADER, Header, Kind, encode_front};
+use super::health::{State, is_full};
+use super::index::{Place, print_of};
+use super::payload::Payload;
+use super::queue::{ALL_VARIANTS, Command, Job, Next};
+use super::recover;
+use super::segment::{
+    Footer, FooterEntry, START, SegmentHeader, encode_footer, file_name, footer_len,
+};
+
+/// Bytes collected before a write; also the most that one call writes.
+const BATCH: usize = 1 << 20;
+/// How long the writer sleeps when nothing happens.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// After a full disk, how long writes are shed before the next try.
+const FULL_PAUSE_MS: u64 = 1_000;
+
+/// A segment that takes no more records.
+pub(super) struct Done {
+    pub(super) segment: Arc<Segment>,
+}
+
+/// The segment being written.
+pub(super) struct Active {
+    pub(super) segment: Arc<Segment>,
+    /// Offset in the file of the first byte of `buffer`.
+    pub(super) flushed: u64,
+    pub(super) buffer: Vec<u8>,
+    pub(super) entries: Vec<FooterEntry>,
+    /// How many of `entries` are published.
+    pub(super) published: usize,
+    pub(super) waiting: Vec<Publish>,
+}
+
+/// What becomes true when the bytes of a record are written.
+pub(super) enum Publish {
+    /// A response is on disk.
+    Put { hash: u128, variant: u32, payload: Payload, place: Place },
+    /// A record has moved to a newer segment.
+    Moved { print: u64, from: Place, to: Place },
+    /// A tombstone is on disk: nothing to do.
+    Buried,
+}
+
+/// The writer's own state.
+pub(super) struct Writer {
+    pub(super) dir: Arc<Directory>,
+    /// Oldest first.
+    pub(super) done: VecDeque<Done>,
+    pub(super) active: Option<Active>,
+    /// Reclaimed segments whose files readers may still hold, with their sizes.
+    pub(super) retired: Vec<(Weak<Segment>, u64)>,
+    /// Bytes of files that are not ours to touch.
+    pub(super) foreign_bytes: u64,
+    pub(super) next_serial: u64,
+    pub(super) full_until_ms: u64,
+}
+
+/// Body of the thread.
+pub(super) fn run(dir: Arc<Directory>) {
+    loop {
+        dir.queue.joining();
+        let command = match recover::recover(&dir) {
+            Ok(mut writer) => writer.serve(),
+            Err(error) => {
+                let path = dir.path.display();
+                if dir.health.take_out(error.to_string()) {
+                    tracing::error!(%path, %error, "disk directory cannot join");
+                }
+                None
+            }
+        };
+        match command.unwrap_or_else(|| dir.queue.wait_command()) {
+            Command::Run | Command::PutBack => dir.health.set(State::Joining),
+            Command::Close | Command::Abort => break,
+        }
+    }
+    dir.health.take_out("closed".to_owned());
+}
+
+impl Writer {
+    /// Writes until told otherwise; `None` when the directory has been taken out.
+    fn serve(&mut self) -> Option<Command> {
+        let mut patience = Duration::ZERO;
+        loop {
+            if !self.dir.is_ready() {
+                self.flush();
+                return None;
+            }
+            match self.dir.queue.next(patience) {
+                Next::Job(job) => {
+                    patience = Duration::ZERO;
+                    self.work(job);
+                }
+                Next::Idle => {
+                    self.flush();
+                    self.count_used();
+                    patience = PATIENCE;
+                }
+                Next::Command(Command::Close) => {
+                    self.checkpoint();
+                    return Some(Command::Close);
+                }
+                Next::Command(command) => return Some(command),
+            }
+        }
+    }
+
+    fn work(&mut self, job: Job) {
+        match job {
+            Job::Put { hash, variant, payload } => {
+                if self.dir.queue.wants(hash, &payload) && !self.put(hash, variant, &payload) {
+                    self.give_up(hash, &payload);
+                }
+            }
+            Job::Bury { hash, variant } => {
+                let print = print_of(hash);
+                if variant == ALL_VARIANTS && self.dir.queue.pending(hash).is_empty() {
+                    self.dir.index.remove(print);
+                }
+                self.append(Kind::Tombstone, hash, variant, &[], &[], |_| Publish::Buried);
+            }
+            Job::Sync(done) => {
+                let good = self.flush() && self.sync_active();
+                let _ = done.send(good);
+            }
+        }
+    }
+
+    /// Appends a payload; false if it was not taken.
+    fn put(&mut self, hash: u128, variant: u32, payload: &Payload) -> bool {
+        let meta = payload.meta(self.dir.clock.now(), self.dir.run);
+        self.append(payload.kind(), hash, variant, &meta, payload.body(), |place| Publish::Put {
+            hash,
+            variant,
+            payload: payload.clone(),
+            place,
+        })
+    }
+
+    fn append(
+        &mut self,
+        kind: Kind,
+        hash: u128,
+        variant: u32,
+        meta: &[u8],
+        body: &[Bytes],
+        publish: impl FnOnce(Place) -> Publish,
+    ) -> bool {
+        let body_len: usize = body.iter().map(Bytes::len).sum();
+        if (body_len + meta.len()) as u64 > self.dir.record_max {
+            return false;
+        }
+        let (meta_len, body_len) = (meta.len() as u32, body_len as u32);
+        let bound = Header { kind, serial: 0, hash, variant, meta_crc: 0, body_len, meta_len };
+        if !self.make_room(bound.total_len() as u64) {
+            return false;
+        }
+        let Some(active) = &mut self.active else { return false };
+        let front = encode_front(kind, active.segment.serial, hash, variant, meta, body);
+        let Ok((header, front)) = front else { return false };
+        let Some(place) = active.place(header.total_len() as u64) else { return false };
+        active.list(&header, place);
+        active.waiting.push(publish(place));
+        let padding = header.total_len() - header.body_offset() - body_len as usize;
+        let zeros = [0; ALIGN];
+        self.write(&front)
+            && body.iter().all(|piece| self.write(piece))
+            && self.write(zeros.get(..padding).unwrap_or_default())
+    }
+
+    /// Appends a whole record as it was read from another segment, under this one's serial.
+    pub(super) fn append_raw(&mut self, mut record: Vec<u8>, from: Place) -> Result<bool, Flaw> {
+        let mut header = Header::decode(&record)?;
+        if !self.make_room(record.len() as u64) {
+            return Ok(false);
+        }
+        let Some(active) = &mut self.active else { return Ok(false) };
+        header.serial = active.segment.serial;
+        record.get_mut(..HEADER).ok_or(Flaw::Length)?.copy_from_slice(&header.encode());
+        let Some(to) = active.place(record.len() as u64) else { return Ok(false) };
+        active.list(&header, to);
+        active.waiting.push(Publish::Moved { print: print_of(header.hash), from, to });
+        Ok(self.write(&record))
+    }
+
+    /// Buffers bytes, writing whole batches out. False after a fault.
+    fn write(&mut self, mut bytes: &[u8]) -> bool {
+        while let Some(active) = &mut self.active {
+            let room = BATCH.saturating_sub(active.buffer.len());
+            let (now, later) = bytes.split_at(bytes.len().min(room));
+            active.buffer.extend_from_slice(now);
+            bytes = later;
+            if bytes.is_empty() {
+                return true;
+            }
+            if !self.write_out() {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Writes the buffer without publishing: the last record may not be whole.
+    fn write_out(&mut self) -> bool {
+        let Some(active) = &mut self.active else { return false };
+        if active.buffer.is_empty() {
+            return true;
+        }
+        match write_full(active.segment.file.as_ref(), &active.buffer, active.flushed) {
+            Ok(()) => {
+                self.dir.counters.written_bytes.add(active.buffer.len() as u64);
+                active.flushed += active.buffer.len() as u64;
+                active.buffer.clear();
+                true
+            }
+            Err(error) => {
+                self.abandon("write", &error);
+                false
+            }
+        }
+    }
+
+    /// Writes what is buffered and publishes it. Called only between records.
+    pub(super) fn flush(&mut self) -> bool {
+        if self.active.is_none() {
+            return true;
+        }
+        if !self.write_out() {
+            return false;
+        }
+        let Some(active) = &mut self.active else { return false };
+        active.published = active.entries.len();
+        for done in active.waiting.drain(..) {
+            done.publish(&self.dir);
+        }
+        true
+    }
+
+    /// Whether `len` more bytes fit into the active segment.
+    pub(super) fn room_now(&self, len: u64) -> bool {
+        self.active.as_ref().is_some_and(|active| active.fits(len))
+    }
+
+    /// Leaves the active segment as it is after a fault; what is published stays readable.
+    fn abandon(&mut self, doing: &str, error: &io::Error) {
+        self.trouble(doing, error);
+        let Some(active) = self.active.take() else { return };
+        for lost in active.waiting {
+            if let Publish::Put { hash, payload, .. } = lost {
+                self.give_up(hash, &payload);
+            }
+        }
+        self.done.push_back(Done { segment: active.segment });
+    }
+
+    fn give_up(&self, hash: u128, payload: &Payload) {
+        if self.dir.queue.finish(hash, payload, || {}) {
+            self.dir.counters.writes_shed.one();
+        }
+    }
+
+    pub(super) fn trouble(&mut self, doing: &str, error: &io::Error) {
+        if is_full(error) {
+            self.full_until_ms = self.dir.clock.now().mono_ms + FULL_PAUSE_MS;
+        }
+        self.dir.fault(doing, error);
+    }
+
+    /// Makes sure that a record of `len` bytes fits into the active segment.
+    fn make_room(&mut self, len: u64) -> bool {
+        if let Some(active) = &self.active {
+            if active.fits(len) {
+                return true;
+            }
+            self.seal();
+        }
+        self.dir.clock.now().mono_ms >= self.full_until_ms && self.open_next()
+    }
+
+    /// Writes the footer that closes the active segment for good.
+    fn seal(&mut self) {
+        if self.flush() && self.write_footer(true) && self.sync_active() {
+            if let Some(active) = self.active.take() {
+                self.done.push_back(Done { segment: active.segment });
+            }
+        }
+    }
+
+    /// At a clean stop: everything written, listed and durable. More may follow later.
+    fn checkpoint(&mut self) {
+        if self.flush() && self.write_footer(false) {
+            self.sync_active();
+        }
+    }
+
+    fn write_footer(&mut self, sealed: bool) -> bool {
+        let Some(active) = &mut self.active else { return true };
+        let entries = std::mem::take(&mut active.entries);
+        let footer = Footer { sealed, end: active.flushed, entries };
+        let bytes = encode_footer(active.segment.serial, &footer);
+        active.entries = footer.entries;
+        let at = active.segment.size.saturating_sub(bytes.len() as u64);
+        match write_full(active.segment.file.as_ref(), &bytes, at) {
+            Ok(()) => true,
+            Err(error) => {
+                self.abandon("write of a footer", &error);
+                false
+            }
+        }
+    }
+
+    fn sync_active(&mut self) -> bool {
+        let Some(active) = &self.active else { return true };
+        let Err(error) = active.segment.file.sync() else { return true };
+        self.abandon("sync", &error);
+        if let Some(dropped) = self.done.pop_back() {
+            self.dir.index.remove_slot(dropped.segment.slot);
+            self.retire(dropped.segment);
+        }
+        false
+    }
+
+    /// Makes the next segment, and room for the one after it.
+    fn open_next(&mut self) -> bool {
+        let (size, serial) = (self.dir.segment_len, self.next_serial);
+        while self.used() + size > self.dir.capacity {
+            if !self.retired.is_empty() {
+                // Readers of a reclaimed file hold its space for the length of one read.
+                std::thread::sleep(Duration::from_millis(1));
+            } else if !self.reclaim_oldest() {
+                return false;
+            }
+        }
+        let made = self.dir.device.create(&file_name(serial), size).and_then(|file| {
+            write_full(file.as_ref(), &SegmentHeader { serial, size }.encode(), 0)?;
+            self.dir.device.sync()?;
+            Ok(file)
+        });
+        // A serial is never used twice, whatever became of the file.
+        self.next_serial += 1;
+        match made {
+            Ok(file) => {
+                let segment = self.dir.segments.add(serial, size, file);
+                self.active = Some(Active::empty(segment));
+                while self.used() + size > self.dir.capacity && self.retired.is_empty() {
+                    if !self.reclaim_oldest() {
+                        break;
+                    }
+                }
+                self.count_used();
+                self.active.is_some()
+            }
+            Err(error) => {
+                let _ = self.dir.device.remove(&file_name(serial));
+                self.trouble("making a segment", &error);
+                false
+            }
+        }
+    }
+
+    /// Bytes of files in the directory, also those that only readers hold.
+    pub(super) fn used(&mut self) -> u64 {
+        self.retired.retain(|(segment, _)| segment.strong_count() > 0);
+        let done: u64 = self.done.iter().map(|done| done.segment.size).sum();
+        let retired: u64 = self.retired.iter().map(|(_, size)| size).sum();
+        let active = self.active.as_ref().map_or(0, |active| active.segment.size);
+        done + retired + active + self.foreign_bytes
+    }
+
+    pub(super) fn count_used(&mut self) {
+        let used = self.used();
+        self.dir.counters.used_bytes.set(used);
+    }
+}
+
+impl Active {
+    pub(super) fn empty(segment: Arc<Segment>) -> Self {
+        Active {
+            segment,
+            flushed: START,
+            buffer: Vec::with_capacity(BATCH),
+            entries: Vec::new(),
+            published: 0,
+            waiting: Vec::new(),
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.flushed + self.buffer.len() as u64
+    }
+
+    fn fits(&self, len: u64) -> bool {
+        self.end() + len + footer_len(self.entries.len() + 1) <= self.segment.size
+    }
+
+    fn place(&self, len: u64) -> Option<Place> {
+        Place::new(self.segment.slot, self.end(), len)
+    }
+
+    fn list(&mut self, header: &Header, place: Place) {
+        self.entries.push(FooterEntry {
+            print: print_of(header.hash),
+            offset: place.offset(),
+            len: place.len(),
+            variant: header.variant,
+            kind: header.kind,
+        });
+    }
+}
+
+impl Publish {
+    fn publish(self, dir: &Directory) {
+        match self {
+            Publish::Put { hash, variant, payload, place } => {
+                dir.queue.finish(hash, &payload, || {
+                    dir.index.insert(print_of(hash), variant, place);
+                });
+                dir.counters.written.one();
+            }
+            Publish::Moved { print, from, to } => {
+                if dir.index.repoint(print, from, to) {
+                    dir.counters.reinserted.one();
+                }
+            }
+            Publish::Buried => {}
+        }
+    }
+}
