@@ -32,6 +32,8 @@ mod resolve;
 mod retry;
 mod server;
 mod tls;
+#[cfg(test)]
+mod trials;
 mod wire;
 
 use std::net::SocketAddr;
