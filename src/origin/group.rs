@@ -1,23 +1,26 @@
 //! An origin as the rest of the node sees it: one name, one `send`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 use http::Request;
 
 use super::fault::OriginFault;
 use super::fleet::{Fleet, Tries};
-use super::options::{GroupOptions, Http2, ServerOptions};
+use super::options::{GroupOptions, Http2};
 use super::outgoing::Outgoing;
 use super::resolve::Names;
 use super::server::{Common, Server};
-use super::{Address, Answer, SendContext, tls};
+use super::state::{GroupState, ServerState};
+use super::{Address, Answer, SendContext, check, discover, tls};
+use crate::base::clock;
 
 /// A group of servers that hold the same content.
 #[derive(Debug)]
 pub struct Group {
-    common: Arc<Common>,
-    fleet: ArcSwap<Fleet>,
+    pub(super) common: Arc<Common>,
+    pub(super) fleet: ArcSwap<Fleet>,
     tries: Tries,
 }
 
@@ -28,21 +31,11 @@ impl Group {
         if options.servers.is_empty() {
             return Err(format!("origin {:?} has no servers", options.name));
         }
-        let uses_tls = |server: &ServerOptions| match &server.address {
-            Address::Tcp { tls, .. } | Address::Srv { tls, .. } => *tls,
-            Address::Unix(_) => false,
-        };
-        let tls = options
-            .servers
-            .iter()
-            .any(uses_tls)
+        let tls = discover::uses_tls(&options.servers)
             .then(|| tls::client_config(&options.tls, options.http2))
             .transpose()?;
         if options.proxy_protocol && options.http2 == Http2::Only {
-            tracing::warn!(
-                origin = options.name,
-                "PROXY protocol: one HTTP/2 request a connection"
-            );
+            tracing::warn!(origin = options.name, "PROXY protocol: one request a connection");
         }
         let names = Names::new(&options.discovery)?;
         let tries = Tries::new(&options);
@@ -63,8 +56,64 @@ impl Group {
         request: Request<Outgoing>,
         cx: &SendContext,
     ) -> Result<Answer, OriginFault> {
-        let fleet = self.fleet.load_full();
+        let mut fleet = self.fleet.load_full();
+        if fleet.servers.is_empty() && self.has_services() {
+            // The first request may come before the first SRV answer.
+            discover::refresh(self).await;
+            fleet = self.fleet.load_full();
+        }
         fleet.send(request, cx, &self.common.options, &self.tries).await
+    }
+
+    /// Starts health checks and discovery on this runtime; they end with the group.
+    pub fn watch(self: &Arc<Self>) {
+        for server in &self.fleet.load().servers {
+            check::watch(server);
+        }
+        discover::watch(self);
+    }
+
+    /// Takes a server out (requests in flight finish) or back in, with a slow start.
+    pub fn drain(&self, server: &str, drained: bool) -> Result<(), String> {
+        let server = self.server(server)?;
+        server.health.drain(drained, clock::instant());
+        tracing::warn!(server = %server.name, drained, "origin server drain");
+        Ok(())
+    }
+
+    /// Changes the share of a server, 0 to 1000.
+    pub fn set_weight(&self, server: &str, weight: u32) -> Result<(), String> {
+        if weight > WEIGHT_MAX {
+            return Err(format!("expected a weight up to {WEIGHT_MAX}, got {weight}"));
+        }
+        self.server(server)?.weight.store(weight, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What an operator sees.
+    pub fn state(&self) -> GroupState {
+        let now = clock::instant();
+        let fleet = self.fleet.load();
+        GroupState {
+            name: self.name().to_owned(),
+            switched_to: None,
+            directory: None,
+            retries: self.tries.retries.load(Ordering::Relaxed),
+            retries_refused: self.tries.budget.refused(),
+            homeless: self.tries.homeless.load(Ordering::Relaxed),
+            servers: fleet.servers.iter().map(|server| ServerState::of(server, now)).collect(),
+        }
+    }
+
+    pub(super) fn has_services(&self) -> bool {
+        let servers = &self.common.options.servers;
+        servers.iter().any(|server| matches!(server.address, Address::Srv { .. }))
+    }
+
+    fn server(&self, name: &str) -> Result<Arc<Server>, String> {
+        let fleet = self.fleet.load();
+        let found = fleet.servers.iter().find(|server| &*server.name == name);
+        found.cloned().ok_or_else(|| format!("origin {:?} has no server {name:?}", self.name()))
     }
 }
 
@@ -78,3 +127,6 @@ fn build(common: &Arc<Common>) -> Result<Fleet, String> {
     servers.sort_by_key(|server| server.spec.priority);
     Ok(Fleet { servers })
 }
+
+/// Largest weight of a server.
+pub const WEIGHT_MAX: u32 = 1000;

@@ -15,7 +15,10 @@ pub mod address;
 pub mod answer;
 mod blame;
 mod body;
+mod check;
 mod chunks;
+mod dial;
+mod discover;
 mod fault;
 mod fleet;
 mod group;
@@ -24,6 +27,7 @@ mod health;
 mod lease;
 mod link;
 mod options;
+mod origins;
 mod outgoing;
 mod pick;
 mod pool;
@@ -31,6 +35,7 @@ mod request;
 mod resolve;
 mod retry;
 mod server;
+mod state;
 mod tls;
 #[cfg(test)]
 mod trials;
@@ -50,7 +55,9 @@ pub use options::{
     Balance, CheckOptions, DiscoveryOptions, EjectOptions, GroupOptions, Http2, Panic, PoolOptions,
     RetryOptions, ServerOptions, Timeouts, TlsOptions,
 };
+pub use origins::Origins;
 pub use outgoing::{BoxError, Outgoing, Upload};
+pub use state::{GroupState, ServerState};
 
 /// What a request carries beside itself.
 #[derive(Clone, Copy, Debug, Default)]

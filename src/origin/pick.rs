@@ -21,16 +21,23 @@ pub struct Candidate {
 
 /// The candidate at `ticket` of a weighted circle; `ticket` counts requests.
 pub fn round_robin(candidates: &[Candidate], ticket: u64) -> Option<usize> {
-    let total: u64 = candidates.iter().map(|one| one.weight).sum();
+    // Weights 100 and 300 are a circle of 4 places, so that 4 requests share exactly.
+    let common = candidates.iter().fold(0, |so_far, one| divisor(so_far, one.weight)).max(1);
+    let total: u64 = candidates.iter().map(|one| one.weight / common).sum();
     // Steps of an odd stride spread equal weights evenly instead of in runs.
     let mut at = ticket.wrapping_mul(STRIDE) % total.max(1);
     for (index, one) in candidates.iter().enumerate() {
-        if at < one.weight {
+        if at < one.weight / common {
             return Some(index);
         }
-        at -= one.weight;
+        at -= one.weight / common;
     }
     None
+}
+
+/// Greatest common divisor.
+fn divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { divisor(b, a % b) }
 }
 
 /// The cheaper of two random ones.

@@ -11,20 +11,18 @@ use std::time::Duration;
 use http::header::HOST;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
-use rustls::pki_types::ServerName;
 use tokio::sync::Semaphore;
 
-use super::address::Address;
 use super::answer::Framing;
 use super::body::OriginBody;
+use super::dial::Route;
 use super::fault::OriginFault;
 use super::health::Health;
 use super::lease::{Lease, Link, Place};
 use super::options::{GroupOptions, Http2, PoolOptions, ServerOptions};
 use super::outgoing::Outgoing;
-use super::resolve::{Names, Target};
-use super::wire::{self, Wire};
-use super::{Answer, SendContext, link, pool, request};
+use super::resolve::Names;
+use super::{Answer, SendContext, request};
 use crate::base::clock;
 
 pub(super) use super::blame::body_fault;
@@ -57,11 +55,11 @@ pub struct Server {
     /// Moving average of the time to an answer's head, microseconds.
     pub(super) latency_us: AtomicU64,
     pub(super) counters: Counters,
-    route: Route,
+    pub(super) route: Route,
     authority: HeaderValue,
     host: Option<HeaderValue>,
-    speaks_h2: AtomicBool,
-    connecting: tokio::sync::Mutex<()>,
+    pub(super) speaks_h2: AtomicBool,
+    pub(super) connecting: tokio::sync::Mutex<()>,
 }
 
 /// What happened at a server since it was made.
@@ -79,12 +77,6 @@ pub struct Counters {
     pub queued: AtomicU64,
 }
 
-#[derive(Debug)]
-enum Route {
-    Tcp { target: Target, tls: Option<ServerName<'static>> },
-    Unix(std::path::PathBuf),
-}
-
 /// A try that failed; the request comes back if it can be sent once more.
 #[derive(Debug)]
 pub struct Failed {
@@ -98,7 +90,7 @@ impl Server {
     /// Checks the options. SRV addresses are expanded before.
     pub fn new(spec: ServerOptions, common: Arc<Common>) -> Result<Arc<Self>, String> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let (route, authority) = route(&spec.address, &common)?;
+        let (route, authority) = Route::new(&spec.address, &common)?;
         let options = &common.options;
         let value = |text: &str| {
             HeaderValue::from_str(text).map_err(|_| format!("expected a host name, got {text:?}"))
@@ -275,109 +267,22 @@ impl Server {
         Ok(Place(self.clone()))
     }
 
-    fn idle(&self) -> Option<Link> {
-        // A connection that carries one client's address is never another's.
-        if self.common.options.proxy_protocol {
-            return None;
-        }
-        pool::take(self, clock::instant()).map(|taken| match taken {
-            pool::Taken::Solo(one) => Link::Solo(one),
-            pool::Taken::Shared(one) => Link::Shared(one),
-        })
-    }
-
-    /// Opens a connection within the connect deadline.
-    async fn open(self: &Arc<Self>, cx: &SendContext) -> Result<Link, OriginFault> {
-        let deadline = self.common.options.timeouts.connect;
-        let opened = tokio::time::timeout(deadline, async {
-            if !self.speaks_h2.load(Ordering::Relaxed) {
-                return self.dial(cx).await;
-            }
-            // One connection carries many: the others wait for it.
-            let _one = self.connecting.lock().await;
-            match self.idle() {
-                Some(link) => Ok(link),
-                None => self.dial(cx).await,
-            }
-        });
-        opened.await.unwrap_or(Err(OriginFault::ConnectTimeout))
-    }
-
-    async fn dial(self: &Arc<Self>, cx: &SendContext) -> Result<Link, OriginFault> {
-        let options = &self.common.options;
-        let wire = match &self.route {
-            Route::Unix(path) => Wire::Unix(wire::open_unix(path).await?),
-            Route::Tcp { target, tls } => {
-                let mut stream = wire::open_tcp(&target.addresses().await?).await?;
-                if options.proxy_protocol {
-                    let header = wire::proxy_header(cx.client);
-                    tokio::io::AsyncWriteExt::write_all(&mut stream, &header)
-                        .await
-                        .map_err(|_| OriginFault::Connect("the origin closed the connection"))?;
-                }
-                match (tls, &self.common.tls) {
-                    (Some(name), Some(config)) => {
-                        wire::handshake(stream, config.clone(), name.clone()).await?
-                    }
-                    _ => Wire::Tcp(stream),
-                }
-            }
-        };
-        self.counters.connections.fetch_add(1, Ordering::Relaxed);
-        let idle = options.pool.idle_timeout;
-        if wire.is_h2() || options.http2 == Http2::Only {
-            self.speaks_h2.store(true, Ordering::Relaxed);
-            let one = link::start_http2(wire, idle).await?;
-            if !options.proxy_protocol {
-                pool::share(self, one.clone());
-            }
-            return Ok(Link::Shared(one));
-        }
-        self.speaks_h2.store(false, Ordering::Relaxed);
-        Ok(Link::Solo(link::start_http1(wire, idle).await?))
-    }
-
     /// Gives the request the target form and `Host` that this server is to see.
-    fn address(&self, request: &mut Request<Outgoing>, h2: bool) -> Result<(), OriginFault> {
+    pub(super) fn address(
+        &self,
+        request: &mut Request<Outgoing>,
+        h2: bool,
+    ) -> Result<(), OriginFault> {
         if let Some(host) = &self.host {
             request.headers_mut().insert(HOST, host.clone());
         } else if !request.headers().contains_key(HOST) {
             request.headers_mut().insert(HOST, self.authority.clone());
         }
-        let tls = matches!(self.route, Route::Tcp { tls: Some(_), .. });
-        request::shape(request, h2.then_some(if tls { "https" } else { "http" }))
-    }
-
-    /// Addresses known now.
-    pub(super) fn known_addresses(&self) -> Vec<std::net::SocketAddr> {
-        match &self.route {
-            Route::Tcp { target, .. } => target.known(),
-            Route::Unix(_) => Vec::new(),
-        }
+        request::shape(request, h2.then_some(self.route.scheme()))
     }
 
     pub(super) fn queue_length(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
-    }
-}
-
-/// The way to an address and what stands in `Host` if nothing else does.
-fn route(address: &Address, common: &Common) -> Result<(Route, String), String> {
-    match address {
-        Address::Unix(path) => Ok((Route::Unix(path.clone()), "localhost".to_owned())),
-        Address::Tcp { host, port, tls } => {
-            let sni = common.options.tls.sni.as_deref().unwrap_or(host);
-            let name = tls
-                .then(|| ServerName::try_from(sni.to_owned()))
-                .transpose()
-                .map_err(|_| format!("expected a server name for TLS, got {sni:?}"))?;
-            let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-            let default = if *tls { 443 } else { 80 };
-            let authority = if *port == default { shown } else { format!("{shown}:{port}") };
-            let target = Target::new(host, *port, common.names.clone());
-            Ok((Route::Tcp { target, tls: name }, authority))
-        }
-        Address::Srv { name, .. } => Err(format!("{name} is a service, not a server")),
     }
 }
 
