@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use super::front::default_name;
 use super::reader::Sink;
 use super::schema::address;
-use super::{
-    AdminOptions, CertificateFiles, Config, DiskOptions, LogOptions, NodeOptions, TlsOptions,
-};
+use super::{AdminOptions, CertificateFiles, Config, LogOptions, NodeOptions, TlsOptions};
 use crate::base::ByteSize;
 use crate::front::{ListenerOptions, Options};
 use crate::origin::GroupOptions;
 use crate::rules::site::{Policy, Site};
+use crate::store::disk::{self, DirectoryOptions};
 use crate::store::memory::MemoryOptions;
 
 /// The flags as typed in. Addresses and sizes are still text, so that an error can say
@@ -76,7 +75,7 @@ impl RunFlags {
             tls: self.tls(sink),
             trust: Vec::new(),
             memory,
-            disks: self.disks(sink),
+            disk: disk::Options { directories: self.directories(sink), ..disk::Options::default() },
             admin: AdminOptions {
                 addr: self.admin.as_ref().and_then(|text| addr("--admin", text, sink)),
                 token_file: self.admin_token_file.clone(),
@@ -125,7 +124,7 @@ impl RunFlags {
         TlsOptions { certificates, throw_away }
     }
 
-    fn disks(&self, sink: &Sink) -> Vec<DiskOptions> {
+    fn directories(&self, sink: &Sink) -> Vec<DirectoryOptions> {
         let Some(path) = self.disk.clone() else {
             if self.disk_size.is_some() {
                 sink.error("--disk-size", "--disk-size needs --disk DIR", None);
@@ -133,7 +132,7 @@ impl RunFlags {
             return Vec::new();
         };
         let asked = self.disk_size.as_ref().map(|text| size("--disk-size", text, sink));
-        vec![DiskOptions { path, size: asked.flatten().unwrap_or(DISK_SIZE).bytes() }]
+        vec![DirectoryOptions { path, capacity: asked.flatten().unwrap_or(DISK_SIZE) }]
     }
 }
 

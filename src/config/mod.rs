@@ -17,6 +17,7 @@ mod problem;
 mod reader;
 mod schema;
 mod site;
+mod store;
 mod value;
 
 pub use flags::RunFlags;
@@ -33,6 +34,7 @@ use crate::front as front_options;
 use crate::front::{CertSource, Certs, CertsError, ThrowAway};
 use crate::origin::GroupOptions;
 use crate::rules::site::Site;
+use crate::store::disk;
 use crate::store::memory::MemoryOptions;
 use crate::telemetry::{access_log, setup};
 
@@ -49,8 +51,8 @@ pub struct Config {
     pub trust: Vec<IpNet>,
     /// The memory tier.
     pub memory: MemoryOptions,
-    /// Directories of the disk tier, one a device.
-    pub disks: Vec<DiskOptions>,
+    /// The disk tier; none without a directory.
+    pub disk: disk::Options,
     /// The admin listener.
     pub admin: AdminOptions,
     /// Access log and diagnostics.
@@ -106,15 +108,6 @@ pub struct CertificateFiles {
     pub cert: PathBuf,
     /// Private key.
     pub key: PathBuf,
-}
-
-/// `[[disk]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiskOptions {
-    /// Directory, made if missing.
-    pub path: PathBuf,
-    /// Bytes it may hold.
-    pub size: u64,
 }
 
 /// `[admin]`.

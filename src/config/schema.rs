@@ -13,12 +13,9 @@ use super::origin::origin;
 use super::problem::{Problem, Severity};
 use super::reader::{Sink, Table};
 use super::site::sites;
-use super::{
-    AdminOptions, CertificateFiles, Config, DiskOptions, LogOptions, NodeOptions, TlsOptions,
-};
-use crate::base::ByteSize;
+use super::store::{disk, memory};
+use super::{AdminOptions, CertificateFiles, Config, LogOptions, NodeOptions, TlsOptions};
 use crate::front;
-use crate::store::memory::MemoryOptions;
 use crate::telemetry::access_log::{self, Format, Target};
 use crate::telemetry::setup;
 
@@ -49,7 +46,7 @@ pub fn read(text: &str, base: &Path, sink: &Sink) -> Option<Config> {
         tls: tls(root.table("tls"), base),
         trust: trust(root.table("trust")),
         memory: memory(root.table("memory")),
-        disks: root.tables("disk").into_iter().map(|table| disk(table, base)).collect(),
+        disk: disk(root.table("disk"), base),
         admin: admin(root.table("admin"), base),
         log: log(root.table("log"), base),
         origins: root.tables("origin").into_iter().map(|table| origin(table, base)).collect(),
@@ -101,27 +98,6 @@ fn trust(mut table: Table<'_>) -> Vec<IpNet> {
     let networks = networks(&mut table, "networks");
     table.end();
     networks
-}
-
-fn memory(mut table: Table<'_>) -> MemoryOptions {
-    let from = MemoryOptions::default();
-    let range = ByteSize::mib(1).bytes()..u64::MAX;
-    let options = MemoryOptions {
-        capacity: ByteSize(table.size("capacity", from.capacity.bytes(), range)),
-        ..from
-    };
-    table.end();
-    options
-}
-
-fn disk(mut table: Table<'_>, base: &Path) -> DiskOptions {
-    let path = file(&mut table, "path", base);
-    let size = table.size_opt("size", ByteSize::mib(64).bytes()..u64::MAX);
-    if path.is_none() || size.is_none() {
-        table.error("path", "a disk needs path = \"/var/cache/brink\" and size = \"100GiB\"");
-    }
-    table.end();
-    DiskOptions { path: path.unwrap_or_default(), size: size.unwrap_or_default() }
 }
 
 fn admin(mut table: Table<'_>, base: &Path) -> AdminOptions {
