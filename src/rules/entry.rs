@@ -86,6 +86,11 @@ impl Entry {
             + self.body_len()
     }
 
+    /// The last sequence number of the purge ledger it was checked against.
+    pub fn seen_seq(&self) -> u64 {
+        self.checked_seq.load(Ordering::Acquire)
+    }
+
     /// Whether a soft purge has made it stale.
     pub fn is_soft_purged(&self) -> bool {
         self.soft_purged.load(Ordering::Acquire)

@@ -61,6 +61,14 @@ impl Head {
         Some(head)
     }
 
+    /// The head of the whole, for one that was stored with a part: status 200 and no
+    /// `Content-Range`.
+    pub fn as_whole(&self) -> Head {
+        let keep = |name: &HeaderName| *name != header::CONTENT_RANGE;
+        Head::pack(StatusCode::OK, &self.to_map(0), keep)
+            .unwrap_or_else(|| Head { status: StatusCode::OK, block: self.block.clone() })
+    }
+
     /// The packed bytes, for the disk tier.
     pub fn block(&self) -> &Bytes {
         &self.block

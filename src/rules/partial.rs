@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use smallvec::SmallVec;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::entry::{Entry, Extent};
 use super::range::{self, Spec};
@@ -81,43 +82,64 @@ fn short_suffix(asked: &HeaderValue, said: ContentRange, length: u64) -> Option<
     })
 }
 
-/// The two parts as one run of bytes, if they touch or overlap and are of the same
-/// representation: the same strong validator on both (RFC 9111 3.4, RFC 9110 15.3.7.3).
-/// The result is `Whole` if it has every byte.
-pub fn join(
-    stored: &Entry,
-    fields: &HeaderMap,
-    received: ContentRange,
-    content: &SmallVec<[Bytes; 1]>,
-) -> Option<(Extent, SmallVec<[Bytes; 1]>)> {
-    let Extent::Part { first, last, total } = stored.extent else { return None };
-    let content_len: u64 = content.iter().map(|piece| piece.len() as u64).sum();
-    let agree = match (total, received.total) {
-        (Some(one), Some(two)) => one == two,
-        _ => true,
+/// The bytes of the stored beginning that a 206 with `fields` completes, and the length of
+/// the whole; only with the same strong validator on both (RFC 9111 3.4).
+pub fn prefix(stored: &Entry, fields: &HeaderMap) -> Option<(SmallVec<[Bytes; 1]>, u64)> {
+    let Extent::Part { first: 0, last, total } = stored.extent else { return None };
+    let said = ContentRange::parse(fields.get(header::CONTENT_RANGE)?.as_bytes())?;
+    let whole = said.total?;
+    let fits = total.is_none_or(|total| total == whole)
+        && said.first <= last.checked_add(1)?
+        && said.last + 1 == whole
+        && stored.body_len() == last + 1
+        && same_strong_validator(stored, fields);
+    fits.then(|| (slice(&stored.body, 0, said.first), whole))
+}
+
+/// A new part joined with an older one of the same representation, if they touch or
+/// overlap; `Whole` if together they have every byte (RFC 9111 3.4).
+pub fn combine(old: &Entry, new: &Entry) -> Option<Entry> {
+    let (extent, body) = joined(old, new)?;
+    let head = match extent {
+        Extent::Whole => new.head.as_whole(),
+        Extent::Part { .. } => new.head.clone(),
     };
-    if !agree || content_len != received.len() || stored.body_len() != last - first + 1 {
+    Some(Entry {
+        key: new.key.clone(),
+        head,
+        body,
+        extent,
+        freshness: new.freshness,
+        vary: new.vary.clone(),
+        tags: new.tags.clone(),
+        // The older sequence number: a purge between the two still applies to both.
+        seq: new.seq.min(old.seq),
+        checked_seq: AtomicU64::new(old.seen_seq().min(new.seen_seq())),
+        soft_purged: AtomicBool::new(old.is_soft_purged() || new.is_soft_purged()),
+    })
+}
+
+fn joined(old: &Entry, new: &Entry) -> Option<(Extent, SmallVec<[Bytes; 1]>)> {
+    let Extent::Part { first, last, total } = old.extent else { return None };
+    let Extent::Part { first: new_first, last: new_last, total: new_total } = new.extent else {
+        return None;
+    };
+    let tag = new.head.find(&header::ETAG)?;
+    let strong = tag.starts_with(b"\"") && old.head.find(&header::ETAG) == Some(tag);
+    let touch = new_first <= last.checked_add(1)?
+        && first <= new_last.checked_add(1)?
+        && total == new_total;
+    let sound = old.body_len() == last - first + 1 && new.body_len() == new_last - new_first + 1;
+    if !(strong && touch && sound) {
         return None;
     }
-    if !same_strong_validator(stored, fields) {
-        return None;
+    // The newer bytes stay; the older give what lies before and after them.
+    let mut body = slice(&old.body, 0, new_first.saturating_sub(first));
+    body.extend(new.body.iter().cloned());
+    if last > new_last {
+        body.extend(slice(&old.body, new_last + 1 - first, last - new_last));
     }
-    let total = total.or(received.total);
-    let touch = received.first <= last.checked_add(1)? && first <= received.last.checked_add(1)?;
-    if !touch {
-        return None;
-    }
-    // The newer bytes are kept whole; the older give what lies before and after them.
-    let mut body: SmallVec<[Bytes; 1]> = SmallVec::new();
-    if first < received.first {
-        body.extend(slice(&stored.body, 0, received.first - first));
-    }
-    body.extend(content.iter().cloned());
-    if last > received.last {
-        let skip = received.last + 1 - first;
-        body.extend(slice(&stored.body, skip, last - received.last));
-    }
-    let (first, last) = (first.min(received.first), last.max(received.last));
+    let (first, last) = (first.min(new_first), last.max(new_last));
     let extent = match total {
         Some(total) if first == 0 && last + 1 == total => Extent::Whole,
         _ => Extent::Part { first, last, total },

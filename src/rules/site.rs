@@ -4,7 +4,10 @@
 //! `*.` wildcard, then the default); inside it the first rule that matches a request
 //! gives its policy, and `explain` names that rule.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use hashbrown::HashMap;
 
 use super::asked::Asked;
 
@@ -25,6 +28,63 @@ pub struct Site {
     pub rules: Vec<Rule>,
     /// Policy when no rule matches.
     pub policy: Policy,
+}
+
+/// All sites of a node, by host.
+#[derive(Clone, Debug, Default)]
+pub struct Sites {
+    /// Exact hosts, and `.example.com` for `*.example.com`; lower case.
+    by_host: HashMap<String, Arc<Site>>,
+    any: Option<Arc<Site>>,
+    all: Vec<Arc<Site>>,
+}
+
+impl Sites {
+    /// Indexes `sites`; of two that name the same host the first wins.
+    pub fn new(sites: Vec<Site>) -> Sites {
+        let mut index = Sites::default();
+        for site in sites.into_iter().map(Arc::new) {
+            for host in &site.hosts {
+                let host = host.to_ascii_lowercase();
+                match host.strip_prefix('*') {
+                    Some("") => index.any = index.any.take().or_else(|| Some(site.clone())),
+                    Some(suffix) => {
+                        index.by_host.entry_ref(suffix).or_insert_with(|| site.clone());
+                    }
+                    None => {
+                        index.by_host.entry(host).or_insert_with(|| site.clone());
+                    }
+                }
+            }
+            index.all.push(site);
+        }
+        index
+    }
+
+    /// Every site, in the order given.
+    pub fn all(&self) -> &[Arc<Site>] {
+        &self.all
+    }
+
+    /// The site of `host`: by its exact name, by the longest wildcard, by `*`.
+    pub fn find(&self, host: &str) -> Option<&Arc<Site>> {
+        let exact = self.by_host.get(host);
+        exact.or_else(|| self.wildcard(host)).or(self.any.as_ref())
+    }
+
+    /// The site, the policy and the name of the rule that gave it for a request.
+    pub fn route(&self, asked: &Asked) -> Option<(&Arc<Site>, &Policy, Option<&str>)> {
+        let site = self.find(asked.host.as_str())?;
+        let rule = site.rules.iter().find(|rule| rule.matches.holds(asked));
+        Some(match rule {
+            Some(rule) => (site, &rule.policy, Some(rule.name.as_str())),
+            None => (site, &site.policy, None),
+        })
+    }
+
+    fn wildcard(&self, host: &str) -> Option<&Arc<Site>> {
+        host.match_indices('.').find_map(|(at, _)| self.by_host.get(host.get(at..)?))
+    }
 }
 
 /// A match and the policy that goes with it.
@@ -151,5 +211,39 @@ impl Default for Policy {
                 .to_vec(),
             object_max: 1 << 30,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(hosts: &[&str]) -> Site {
+        Site {
+            name: hosts.join(" "),
+            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            origin: "o".to_owned(),
+            host_header: None,
+            redirect_https: None,
+            rules: Vec::new(),
+            policy: Policy::default(),
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_wins() {
+        let sites = Sites::new(vec![
+            site(&["*"]),
+            site(&["*.example.com"]),
+            site(&["*.b.example.com"]),
+            site(&["a.example.com", "Other.org"]),
+        ]);
+        let name = |host: &str| sites.find(host).map(|site| site.hosts[0].clone()).unwrap();
+        assert_eq!(name("a.example.com"), "a.example.com");
+        assert_eq!(name("other.org"), "a.example.com");
+        assert_eq!(name("x.example.com"), "*.example.com");
+        assert_eq!(name("x.b.example.com"), "*.b.example.com");
+        assert_eq!(name("example.com"), "*");
+        assert!(Sites::new(vec![site(&["a"])]).find("b").is_none());
     }
 }

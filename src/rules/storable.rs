@@ -57,13 +57,16 @@ pub struct Storable {
     pub freshness: Freshness,
     /// Body bytes that must arrive, if the head says so.
     pub expected_len: Option<u64>,
+    /// Stored bytes that come before those of the answer; empty unless a stored part is
+    /// being completed.
+    pub prefix: SmallVec<[Bytes; 1]>,
     vary: Option<Box<Vary>>,
     tags: Box<[Box<str>]>,
 }
 
 impl Storable {
-    /// The entry, once the body is complete. `None` if the body is not as long as the
-    /// head says: then nothing is stored (promise P4).
+    /// The entry, once the body (with the prefix) is complete. `None` if it is not as long
+    /// as the head says: then nothing is stored (promise P4).
     pub fn into_entry(self, key: &Key, body: SmallVec<[Bytes; 1]>, seq: u64) -> Option<Entry> {
         let length: u64 = body.iter().map(|piece| piece.len() as u64).sum();
         if self.expected_len.is_some_and(|expected| expected != length) {
@@ -124,7 +127,7 @@ pub fn storable(
     let head = head_of(answer, &control, policy)
         .ok_or(Uncacheable { reason: "head-too-large", remember: true })?;
     let tags = tags_of(answer.headers, policy);
-    Ok(Storable { head, extent, freshness, expected_len, vary, tags })
+    Ok(Storable { head, extent, freshness, expected_len, prefix: SmallVec::new(), vary, tags })
 }
 
 fn no<T>(reason: &'static str) -> Result<T, Uncacheable> {
@@ -240,7 +243,11 @@ fn is_understood(status: StatusCode) -> bool {
 }
 
 /// Fields that are stored: not hop-by-hop (RFC 9111 3.1), not withheld, not regenerated.
-fn head_of(answer: &AnswerHead<'_>, control: &ResponseControl, policy: &Policy) -> Option<Head> {
+pub(super) fn head_of(
+    answer: &AnswerHead<'_>,
+    control: &ResponseControl,
+    policy: &Policy,
+) -> Option<Head> {
     let listed = hop::listed(answer.headers);
     let keep = |name: &HeaderName| {
         !(hop::is_hop(name)

@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use super::entry::{Entry, Extent, Slot};
 use super::list;
 use super::normalise;
+use super::partial;
 
 /// The request fields a response varies on, with their normalised values then.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,12 @@ pub fn select<'a>(slot: &'a Slot, request: &HeaderMap) -> Option<&'a Arc<Entry>>
 /// `slot` with `entry` as its newest variant: what it replaces goes, and of more than
 /// `variants_max` the oldest.
 pub fn join(slot: Option<&Slot>, entry: Arc<Entry>, variants_max: usize) -> Slot {
+    let same = |old: &&Arc<Entry>| old.vary == entry.vary;
+    let older = slot.and_then(|slot| slot.variants.iter().find(same));
+    let entry = match older.and_then(|old| partial::combine(old, &entry)) {
+        Some(joined) => Arc::new(joined),
+        None => entry,
+    };
     let mut joined = Slot::one(entry.clone());
     // An answer that varies on nothing matches every request: older ones are never asked
     // again. A part is no such answer for those who want the whole.
