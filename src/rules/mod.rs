@@ -14,6 +14,9 @@ pub mod hop;
 pub mod invalidate;
 pub mod key;
 pub mod ledger;
+mod ledger_layer;
+#[cfg(test)]
+mod ledger_tests;
 pub mod lifetime;
 pub mod list;
 pub mod normalise;
@@ -21,6 +24,7 @@ pub mod outcome;
 pub mod partial;
 pub mod plan;
 pub mod purge;
+mod purge_record;
 pub mod range;
 pub mod respond;
 pub mod settle;
