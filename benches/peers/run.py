@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Compares Brink with its peers: work per CPU-second of the server's processes.
+
+    benches/peers/run.py                     everything, 3 rounds (about 20 minutes)
+    benches/peers/run.py --quick             1 round, 2 seconds each
+    benches/peers/run.py --only h1_1k,h2_1k --servers brink,nginx,haproxy
+    benches/peers/run.py --install           installs the peers from Debian first
+
+Server on core 0, load generator and origin on core 1, so two cores are needed. Every
+round runs all servers in turn, so that what disturbs the machine disturbs all of them;
+the median of the rounds counts. Saves results.json and chart.svg, prints the table.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import chart
+import load
+import servers
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PEERS = ["nginx", "haproxy", "varnish", "trafficserver", "squid"]
+PACKAGES = ["nginx", "haproxy", "varnish", "trafficserver", "squid", "wrk", "nghttp2-client",
+            "openssl"]
+ZIPF_COUNT = 4000
+
+# name, unit, needs TLS, needs h2, what wins: the bar against the best peer and the floor
+WORKLOADS = {
+    "h1_1k": ("req", False, False, 1.3, 0.85),
+    "h1_64k": ("req", False, False, 1.3, 0.9),
+    "h1_10m": ("GB", False, False, 1.0, None),
+    "zipf": ("req", False, False, 1.3, None),
+    "miss": ("req", False, False, 1.2, None),
+    "tls_1k": ("req", True, False, 1.5, None),
+    "tls_64k": ("req", True, False, None, None),
+    "tls_10m": ("GB", True, False, 2.0, None),
+    "handshake": ("conn", True, False, 1.8, None),
+    "h2_1k": ("req", True, True, 1.2, None),
+    "h2_64k": ("req", True, True, 1.8, None),
+}
+
+
+def make_files(work):
+    """The origin's files: fixed sizes, and a Zipf mix between 200 bytes and 200 KiB."""
+    files = os.path.join(work, "files")
+    os.makedirs(os.path.join(files, "zipf"), exist_ok=True)
+    dice = random.Random(7)
+    block = dice.randbytes(1 << 20)
+    for name, size in (("1k", 1 << 10), ("64k", 64 << 10), ("10m", 10 << 20)):
+        with open(os.path.join(files, name), "wb") as out:
+            out.write((block * 10)[:size])
+    for n in range(1, ZIPF_COUNT + 1):
+        size = min(200 << 10, max(200, int(dice.lognormvariate(8.6, 1.3))))
+        with open(os.path.join(files, "zipf", str(n)), "wb") as out:
+            out.write(block[:size])
+    for path, _, _ in os.walk(work):
+        os.chmod(path, 0o755)
+    return files
+
+
+def make_certificate(work):
+    cert, key = os.path.join(work, "cert.pem"), os.path.join(work, "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
+                    "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                    "-keyout", key, "-out", cert], check=True, capture_output=True)
+    os.chmod(key, 0o644)
+    return {"cert": cert, "key": key}
+
+
+def workload(name, server, seconds, scripts):
+    """One measured run of one workload."""
+    plain = f"http://127.0.0.1:{server.port}"
+    tls = f"https://localhost:{server.tls_port}"
+    size = {"1k": "/1k", "64k": "/64k", "10m": "/10m"}.get(name.split("_")[-1], "/1k")
+    if name.startswith("h2_"):
+        return load.measured(server, lambda: load.h2load(tls + size, seconds, 32, 16))
+    if name == "zipf":
+        return load.measured(server, lambda: load.wrk(plain, seconds, 64, scripts["zipf"]))
+    if name == "miss":
+        salt = scripts["salt"] = scripts["salt"] + 1
+        path = servers.write(scripts["miss"], load.MISS_LUA % {"salt": salt})
+        return load.measured(server, lambda: load.wrk(plain, seconds, 64, path))
+    if name == "handshake":
+        return load.measured(
+            server, lambda: load.wrk(tls + "/1k", seconds, 32, scripts["close"]))
+    base = tls if name.startswith("tls_") else plain
+    connections = 8 if size == "/10m" else 64
+    return load.measured(server, lambda: load.wrk(base + size, seconds, connections))
+
+
+def warm(server, name, scripts):
+    if name == "zipf":
+        load.run(["curl", "-sf", "-o", "/dev/null", "--parallel", "--parallel-max", "8",
+                  f"http://127.0.0.1:{server.port}/zipf/[1-{ZIPF_COUNT}]"])
+    elif name != "miss":
+        workload(name, server, 1, scripts)
+
+
+def measure(options, work, made):
+    scripts = {"zipf": servers.write(f"{work}/zipf.lua", load.ZIPF_LUA % {"count": ZIPF_COUNT}),
+               "close": servers.write(f"{work}/close.lua", load.CLOSE_LUA),
+               "miss": f"{work}/miss.lua", "salt": int(time.time())}
+    results = {}
+    for name in options.only:
+        unit, needs_tls, needs_h2, _, _ = WORKLOADS[name]
+        rounds = {}
+        for _ in range(options.rounds):
+            for kind in made:
+                floorless = kind.name == "floor" and not name.startswith("h1_")
+                if (needs_tls and not kind.tls) or (needs_h2 and not kind.h2) or floorless:
+                    continue
+                server = kind(work, made[kind])
+                try:
+                    server.start()
+                    warm(server, name, scripts)
+                    got = workload(name, server, options.seconds, scripts)
+                    rounds.setdefault(kind.name, []).append(got)
+                except Exception as error:  # one server's trouble is a hole in the table
+                    print(f"{name} {kind.name}: {error}", file=sys.stderr)
+                finally:
+                    server.stop()
+        key = "gbps" if unit == "GB" else "rps"
+        results[name] = {who: {"median": statistics.median(run[key] for run in runs),
+                               "rounds": [round(run[key], 3) for run in runs]}
+                         for who, runs in rounds.items()}
+        print(chart.row(name, unit, results[name], WORKLOADS[name][3:]), flush=True)
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(WORKLOADS))
+    parser.add_argument("--servers", default="brink,floor," + ",".join(PEERS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--install", action="store_true")
+    parser.add_argument("--brink", default=os.path.join(ROOT, "target/release/brink"))
+    parser.add_argument("--floor", default=os.path.join(ROOT, "target/release/examples/floor"))
+    parser.add_argument("--out", default=os.path.join(ROOT, "benches/peers"))
+    options = parser.parse_args()
+    options.only = options.only.split(",")
+    if options.quick:
+        options.rounds, options.seconds = 1, 2
+    if options.install:
+        subprocess.run(["apt-get", "install", "-y", "--no-install-recommends"] + PACKAGES,
+                       check=True)
+    with tempfile.TemporaryDirectory(prefix="peers-") as work:
+        os.chmod(work, 0o755)
+        common = {"files": make_files(work), "tls": make_certificate(work),
+                  "brink": options.brink, "floor": options.floor}
+        wanted = options.servers.split(",")
+        made = {kind: common for kind in servers.ALL if kind.name in wanted}
+        origin = servers.Origin(work, common).start(cores="1")
+        try:
+            results = measure(options, work, made)
+        finally:
+            origin.stop()
+    saved = {"date": time.strftime("%Y-%m-%d %H:%M"), "rounds": options.rounds,
+             "seconds": options.seconds, "results": results}
+    with open(os.path.join(options.out, "results.json"), "w") as out:
+        json.dump(saved, out, indent=1)
+    servers.write(os.path.join(options.out, "chart.svg"), chart.svg(results, WORKLOADS))
+
+
+if __name__ == "__main__":
+    main()
