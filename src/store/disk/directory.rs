@@ -12,9 +12,10 @@ use super::device::{Device, DeviceFile};
 use super::format::Flaw;
 use super::health::{Health, State};
 use super::index::{Index, Place, print_of};
+use super::marks::Marks;
 use super::meta::Run;
 use super::options::{DirectoryOptions, Options};
-use super::queue::WriteQueue;
+use super::queue::{ALL_VARIANTS, Job, WriteQueue};
 use super::reader::{ReadFault, Record};
 use crate::base::Clock;
 
@@ -108,6 +109,8 @@ pub struct Directory {
     pub health: Health,
     /// What is written.
     pub admission: Admission,
+    /// What has been judged by which purges.
+    pub marks: Marks,
     /// What happened.
     pub counters: Counters,
 }
@@ -136,6 +139,7 @@ impl Directory {
             queue: WriteQueue::new(options.queue_max.bytes()),
             health: Health::new(options.faults_max),
             admission: Admission::new(options.admit, options.ghost_keys),
+            marks: Marks::default(),
             counters: Counters::default(),
         }
     }
@@ -153,23 +157,40 @@ impl Directory {
         place: Place,
     ) -> Option<Record> {
         match read {
-            Ok(record) => return Some(record),
-            Err(ReadFault::WouldBlock) => {}
-            // The segment was reclaimed and its slot used again meanwhile.
-            Err(ReadFault::Flaw(Flaw::Other)) => {}
-            Err(ReadFault::Flaw(_)) => self.flawed(hash, place),
-            Err(ReadFault::Io(error)) => {
-                self.index.remove_exact(print_of(hash), place);
+            Ok(record) => Some(record),
+            Err(error) => {
+                self.unreadable(error, print_of(hash), place);
+                None
+            }
+        }
+    }
+
+    /// Counts why a record could not be read and drops it, so that it is not tried again.
+    pub fn unreadable(&self, error: ReadFault, print: u64, place: Place) {
+        match error {
+            // The second: its segment was reclaimed and the slot used again meanwhile.
+            ReadFault::WouldBlock | ReadFault::Flaw(Flaw::Other) => {}
+            ReadFault::Flaw(_) => self.flawed(print, place),
+            ReadFault::Io(error) => {
+                self.give_up(print, place);
                 self.fault("read", &error);
             }
         }
-        None
     }
 
     /// Drops a record that does not verify.
-    pub fn flawed(&self, hash: u128, place: Place) {
+    pub fn flawed(&self, print: u64, place: Place) {
         self.counters.flaws.one();
-        self.index.remove_exact(print_of(hash), place);
+        self.give_up(print, place);
+    }
+
+    /// Drops a record for good: were it only dropped from the index, a restart would
+    /// bring it back after a sweep that could not judge it.
+    fn give_up(&self, print: u64, place: Place) {
+        if self.index.remove_exact(print, place) {
+            let hash = u128::from(print) << 64;
+            self.queue.order(Job::Bury { hash, variant: ALL_VARIANTS });
+        }
     }
 
     /// How it is doing.

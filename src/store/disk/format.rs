@@ -7,7 +7,7 @@
 //! 6   kind             1    40  variant          4
 //! 7   zero             1    44  crc of meta+sums 4
 //! 8   segment serial   8    48  total length     4
-//! 16  key hash        16    52  zero             8
+//! 16  key hash        16    52  judged           8
 //!                           60  crc of bytes 0..60
 //! ```
 //! The header has its own checksum so that a scan can jump from record to record without
@@ -44,6 +44,9 @@ pub enum Kind {
     Tombstone,
     /// One piece of a large object.
     Piece,
+    /// All records before a place in the log have been judged (see [`Header::judged`]);
+    /// the place is in the meta block.
+    Judged,
 }
 
 impl Kind {
@@ -53,6 +56,7 @@ impl Kind {
             Kind::Entry => 1,
             Kind::Tombstone => 2,
             Kind::Piece => 3,
+            Kind::Judged => 4,
         }
     }
 
@@ -62,6 +66,7 @@ impl Kind {
             1 => Some(Kind::Entry),
             2 => Some(Kind::Tombstone),
             3 => Some(Kind::Piece),
+            4 => Some(Kind::Judged),
             _ => None,
         }
     }
@@ -107,9 +112,16 @@ pub struct Header {
     pub body_len: u32,
     /// Checksum of meta and block sums.
     pub meta_crc: u32,
+    /// Purges up to this number of the ledger have been judged not to hit it.
+    pub judged: u64,
 }
 
 impl Header {
+    /// A header of which lengths, checksum and serial are still to be filled in.
+    pub fn stamp(kind: Kind, hash: u128, variant: u32, judged: u64) -> Self {
+        Header { kind, serial: 0, hash, variant, meta_len: 0, body_len: 0, meta_crc: 0, judged }
+    }
+
     /// Bytes from the start of the record to its body.
     pub fn body_offset(&self) -> usize {
         HEADER + self.meta_len as usize + 4 * blocks(self.body_len as usize)
@@ -132,7 +144,7 @@ impl Header {
             out.extend_from_slice(&field.to_le_bytes());
         }
         out.extend_from_slice(&(self.total_len() as u32).to_le_bytes());
-        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&self.judged.to_le_bytes());
         sealed(out)
     }
 
@@ -157,24 +169,18 @@ impl Header {
         let (body_len, meta_len) = (cursor.u32()?, cursor.u32()?);
         let (variant, meta_crc, total) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
         let Some(kind) = kind else { return Some(Err(Flaw::Other)) };
-        let header = Header { kind, serial, hash, variant, meta_len, body_len, meta_crc };
+        let judged = cursor.u64()?;
+        let header = Header { kind, serial, hash, variant, meta_len, body_len, meta_crc, judged };
         Some(if header.total_len() == total as usize { Ok(header) } else { Err(Flaw::Length) })
     }
 }
 
 /// Header, meta and block sums of a record whose body is `body`: what is written before
-/// the body. The body and [`Header::total_len`]'s padding follow.
+/// the body. `stamp` gives the rest of the header. The body and [`Header::total_len`]'s padding follow.
 ///
 /// # Errors
 /// [`Flaw::Length`] if the record would be longer than [`RECORD_MAX`].
-pub fn encode_front(
-    kind: Kind,
-    serial: u64,
-    hash: u128,
-    variant: u32,
-    meta: &[u8],
-    body: &[Bytes],
-) -> Result<(Header, Vec<u8>), Flaw> {
+pub fn encode_front(stamp: Header, meta: &[u8], body: &[Bytes]) -> Result<(Header, Vec<u8>), Flaw> {
     let body_len: usize = body.iter().map(Bytes::len).sum();
     if HEADER + meta.len() + 4 * blocks(body_len) + body_len + ALIGN > RECORD_MAX {
         return Err(Flaw::Length);
@@ -185,15 +191,8 @@ pub fn encode_front(
         front.extend_from_slice(&sum.to_le_bytes());
     }
     let meta_crc = crc32fast::hash(front.get(HEADER..).unwrap_or_default());
-    let header = Header {
-        kind,
-        serial,
-        hash,
-        variant,
-        meta_len: meta.len() as u32,
-        body_len: body_len as u32,
-        meta_crc,
-    };
+    let (meta_len, body_len) = (meta.len() as u32, body_len as u32);
+    let header = Header { meta_len, body_len, meta_crc, ..stamp };
     if let Some(start) = front.get_mut(..HEADER) {
         start.copy_from_slice(&header.encode());
     }
@@ -255,7 +254,7 @@ fn block_sums(body: &[Bytes]) -> Vec<u32> {
 ///
 /// # Panics
 /// If the block is not 60 bytes long: the layouts are constants of this build.
-pub(super) fn sealed(mut block: Vec<u8>) -> [u8; HEADER] {
+pub fn sealed(mut block: Vec<u8>) -> [u8; HEADER] {
     assert_eq!(block.len(), HEADER - 4, "a sealed block has 60 bytes of content");
     let crc = crc32fast::hash(&block);
     block.extend_from_slice(&crc.to_le_bytes());
@@ -267,7 +266,10 @@ pub(super) fn sealed(mut block: Vec<u8>) -> [u8; HEADER] {
 /// The inverse of [`sealed`] for a block that starts with `magic` and a version; the
 /// cursor stands after them. The checksum is judged before the version, so that rot is not
 /// taken for a later version: every version must keep 60 bytes of content and a crc32.
-pub(super) fn checked(bytes: &[u8], magic: [u8; 4], version: u16) -> Result<Cursor<'_>, Flaw> {
+///
+/// # Errors
+/// The [`Flaw`] that keeps it from being such a block.
+pub fn checked(bytes: &[u8], magic: [u8; 4], version: u16) -> Result<Cursor<'_>, Flaw> {
     let (content, crc) = bytes.split_at_checked(HEADER - 4).ok_or(Flaw::Length)?;
     let mut cursor = Cursor::new(content);
     if cursor.take(4).ok_or(Flaw::Length)? != magic {

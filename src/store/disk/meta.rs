@@ -84,9 +84,10 @@ pub struct Facts<'a> {
     /// The canonical key text.
     pub key: &'a [u8],
     /// Surrogate keys, sorted.
-    pub tags: Vec<&'a str>,
-    /// Ledger sequence when the request for it was sent.
-    pub seq: u64,
+    pub tags: Vec<Box<str>>,
+    /// Ledger sequence up to which it has been judged: its own, until a caller that knows
+    /// the record's header and the marks raises it.
+    pub since: u64,
 }
 
 /// Reads key, tags and sequence; `None` if the block is not one.
@@ -99,12 +100,19 @@ pub fn decode_facts(meta: &[u8]) -> Option<Facts<'_>> {
     extent(&mut cursor)?;
     vary(&mut cursor)?;
     let tags = tags(&mut cursor)?;
-    Some(Facts { key, tags, seq: times.seq })
+    Some(Facts { key, tags, since: times.seq })
 }
 
 /// Rebuilds the entry around `body`, with its age as of `now`; `None` if the block is
-/// not one. It has to be checked against every purge since [`Entry::seq`].
-pub fn decode(meta: &[u8], body: SmallVec<[Bytes; 1]>, now: Now, run: Run) -> Option<Entry> {
+/// not one. `judged` is the purge up to which the record has been judged; newer ones have
+/// to be asked for.
+pub fn decode(
+    meta: &[u8],
+    body: SmallVec<[Bytes; 1]>,
+    judged: u64,
+    now: Now,
+    run: Run,
+) -> Option<Entry> {
     let mut cursor = Cursor::new(meta);
     let times = Times::read(&mut cursor)?;
     let (flags, source, place) = (cursor.u8()?, cursor.u8()?, cursor.u8()?);
@@ -113,7 +121,7 @@ pub fn decode(meta: &[u8], body: SmallVec<[Bytes; 1]>, now: Now, run: Run) -> Op
     let head = Head::from_block(status, Bytes::copy_from_slice(cursor.bytes()?))?;
     let extent = extent(&mut cursor)?;
     let vary = vary(&mut cursor)?.map(Box::new);
-    let tags = tags(&mut cursor)?.into_iter().map(Box::from).collect();
+    let tags = tags(&mut cursor)?.into_boxed_slice();
     let freshness = Freshness {
         received_mono_ms: now.mono_ms.saturating_sub(times.resident_at(now, run)),
         initial_age_ms: times.initial_age,
@@ -134,7 +142,7 @@ pub fn decode(meta: &[u8], body: SmallVec<[Bytes; 1]>, now: Now, run: Run) -> Op
         vary,
         tags,
         seq: times.seq,
-        checked_seq: AtomicU64::new(times.seq),
+        checked_seq: AtomicU64::new(times.seq.max(judged)),
         soft_purged: AtomicBool::new(flags & 8 != 0),
     })
 }
@@ -228,10 +236,10 @@ fn vary(cursor: &mut Cursor<'_>) -> Option<Option<Vary>> {
     Some(Some(Vary { fields }))
 }
 
-fn tags<'a>(cursor: &mut Cursor<'a>) -> Option<Vec<&'a str>> {
+fn tags(cursor: &mut Cursor<'_>) -> Option<Vec<Box<str>>> {
     let mut tags = Vec::new();
     for _ in 0..cursor.u32()? {
-        tags.push(std::str::from_utf8(cursor.bytes()?).ok()?);
+        tags.push(std::str::from_utf8(cursor.bytes()?).ok()?.into());
     }
     Some(tags)
 }

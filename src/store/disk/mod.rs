@@ -18,6 +18,7 @@
 //! Rejected: foyer (whole-entry reads only, no listing), a file per object (inodes,
 //! unlink storms), an LSM tree (writes bodies again and again).
 
+mod active;
 pub mod admit;
 pub mod device;
 pub mod directory;
@@ -25,6 +26,7 @@ pub mod format;
 pub mod health;
 pub mod identity;
 pub mod index;
+pub mod marks;
 pub mod meta;
 pub mod options;
 pub mod payload;
@@ -33,6 +35,7 @@ pub mod reader;
 mod reclaim;
 mod recover;
 pub mod segment;
+mod sweep;
 pub mod wire;
 mod writer;
 
@@ -51,8 +54,9 @@ use self::index::{Place, print_of};
 use self::meta::Run;
 pub use self::options::{AdmitPolicy, DirectoryOptions, Options};
 use self::payload::Payload;
-use self::queue::Command;
+use self::queue::{Command, Job};
 use self::reader::{ReadFault, ReadPool, Record, Wait, read_record};
+pub use self::sweep::SweepReport;
 use crate::base::Clock;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::key::{Key, KeySeed};
@@ -234,7 +238,7 @@ impl Disk {
         let mut all = true;
         for member in self.members.iter().filter(|member| member.dir.is_ready()) {
             let (sender, done) = tokio::sync::oneshot::channel();
-            member.dir.queue.sync(sender);
+            member.dir.queue.order(Job::Sync(sender));
             all &= done.await.unwrap_or(false);
         }
         all
@@ -325,11 +329,12 @@ impl Member {
             return None;
         }
         let now = self.dir.clock.now();
-        let entry = meta::decode(&record.meta, record.body, now, self.dir.run);
+        let judged = self.dir.marks.judged(&record.header, place.offset());
+        let entry = meta::decode(&record.meta, record.body, judged, now, self.dir.run);
         match entry {
             Some(entry) => (*entry.key == *key.text()).then_some((record.header.serial, entry)),
             None => {
-                self.dir.flawed(key.hash(), place);
+                self.dir.flawed(print_of(key.hash()), place);
                 None
             }
         }

@@ -1,6 +1,7 @@
 //! What a record can carry.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -35,6 +36,13 @@ impl Payload {
     pub fn variant(&self) -> u32 {
         match self {
             Payload::Entry(entry) => meta::variant_of(entry),
+        }
+    }
+
+    /// Up to which purge it has been judged.
+    pub fn judged(&self) -> u64 {
+        match self {
+            Payload::Entry(entry) => entry.checked_seq.load(Ordering::Acquire),
         }
     }
 

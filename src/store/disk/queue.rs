@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex};
 use smallvec::SmallVec;
 
+use super::marks::Mark;
 use super::payload::Payload;
 
 /// One thing for the writer to do.
@@ -34,6 +35,10 @@ pub enum Job {
         /// The variant, or [`ALL_VARIANTS`].
         variant: u32,
     },
+    /// Write everything before it, then send serial and offset of the end of the log.
+    Position(tokio::sync::oneshot::Sender<(u64, u64)>),
+    /// Write this mark.
+    Judged(Mark),
     /// Make everything before it durable, then send.
     Sync(tokio::sync::oneshot::Sender<bool>),
 }
@@ -135,15 +140,9 @@ impl WriteQueue {
         waited_any || held
     }
 
-    /// Queues a tombstone for one variant that has been dropped from the index.
-    pub fn bury(&self, hash: u128, variant: u32) {
-        self.inner.lock().jobs.push_back(Job::Bury { hash, variant });
-        self.wake.notify_one();
-    }
-
-    /// Queues a [`Job::Sync`].
-    pub fn sync(&self, done: tokio::sync::oneshot::Sender<bool>) {
-        self.inner.lock().jobs.push_back(Job::Sync(done));
+    /// Queues a job that takes no room.
+    pub fn order(&self, job: Job) {
+        self.inner.lock().jobs.push_back(job);
         self.wake.notify_one();
     }
 

@@ -56,7 +56,7 @@ impl Writer {
         for record in records {
             let Some(place) = Place::new(segment.slot, record.offset, record.len) else { continue };
             let read = self.dir.index.reads(record.print, place).is_some_and(|reads| reads > 0);
-            if record.kind == Kind::Tombstone || !read || record.len > budget {
+            if !matches!(record.kind, Kind::Entry | Kind::Piece) || !read || record.len > budget {
                 continue;
             }
             if !self.room_now(record.len) {

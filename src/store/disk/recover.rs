@@ -10,16 +10,19 @@
 use std::io;
 use std::sync::Arc;
 
+use super::active::{Active, Done};
 use super::device::{DeviceFile, read_full};
 use super::directory::{Directory, Segment};
 use super::format::{Flaw, HEADER, Kind};
 use super::health::State;
 use super::index::{Place, print_of};
+use super::marks::Mark;
 use super::queue::ALL_VARIANTS;
+use super::reader::read_meta;
 use super::segment::{
     FooterEntry, START, SegmentHeader, TRAILER, Trailer, file_name, scan_step, serial_of,
 };
-use super::writer::{Active, Done, Writer};
+use super::writer::Writer;
 
 /// Bytes read at a time by the scan.
 const WINDOW: usize = 256 << 10;
@@ -42,6 +45,7 @@ pub(super) fn recover(dir: &Arc<Directory>) -> io::Result<Writer> {
     let started = crate::base::clock::instant();
     dir.index.clear();
     dir.segments.clear();
+    dir.marks.clear();
     let mut writer = Writer {
         dir: Arc::clone(dir),
         done: Default::default(),
@@ -109,7 +113,7 @@ impl Writer {
         };
         let segment = dir.segments.add(serial, size, file);
         for entry in &contents.entries {
-            apply(&dir, segment.slot, entry);
+            apply(&dir, &segment, entry);
         }
         if last && !contents.sealed && size == dir.segment_len && settle(&segment, &contents) {
             let mut active = Active::empty(segment);
@@ -137,15 +141,24 @@ fn judge(file: &dyn DeviceFile, serial: u64, size: u64) -> Result<(), Flaw> {
     }
 }
 
-fn apply(dir: &Directory, slot: u32, entry: &FooterEntry) {
-    if entry.kind == Kind::Tombstone {
-        if entry.variant == ALL_VARIANTS {
+fn apply(dir: &Directory, segment: &Segment, entry: &FooterEntry) {
+    let Some(place) = Place::new(segment.slot, entry.offset, entry.len) else { return };
+    match entry.kind {
+        Kind::Entry | Kind::Piece => {
+            dir.index.insert(entry.print, entry.variant, place);
+        }
+        Kind::Tombstone if entry.variant == ALL_VARIANTS => {
             dir.index.remove(entry.print);
-        } else {
+        }
+        Kind::Tombstone => {
             dir.index.remove_variant(entry.print, entry.variant);
         }
-    } else if let Some(place) = Place::new(slot, entry.offset, entry.len) {
-        dir.index.insert(entry.print, entry.variant, place);
+        // A mark that cannot be read costs hits: the ledger then knows less of its records.
+        Kind::Judged => {
+            if let Ok((_, meta)) = read_meta(segment, place) {
+                dir.marks.add(Mark::decode(&meta).unwrap_or_default());
+            }
+        }
     }
 }
 

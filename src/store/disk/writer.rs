@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::active::{Active, BATCH, Done, Publish};
 use super::device::write_full;
 use super::directory::{Directory, Segment};
 use super::format::{ALIGN, Flaw, HEADER, Header, Kind, encode_front};
@@ -26,43 +27,12 @@ use super::index::{Place, print_of};
 use super::payload::Payload;
 use super::queue::{ALL_VARIANTS, Command, Job, Next};
 use super::recover;
-use super::segment::{
-    Footer, FooterEntry, START, SegmentHeader, encode_footer, file_name, footer_len,
-};
+use super::segment::{Footer, SegmentHeader, encode_footer, file_name};
 
-/// Bytes collected before a write; also the most that one call writes.
-const BATCH: usize = 1 << 20;
 /// How long the writer sleeps when nothing happens.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// After a full disk, how long writes are shed before the next try.
 const FULL_PAUSE_MS: u64 = 1_000;
-
-/// A segment that takes no more records.
-pub(super) struct Done {
-    pub(super) segment: Arc<Segment>,
-}
-
-/// The segment being written.
-pub(super) struct Active {
-    pub(super) segment: Arc<Segment>,
-    /// Offset in the file of the first byte of `buffer`.
-    pub(super) flushed: u64,
-    pub(super) buffer: Vec<u8>,
-    pub(super) entries: Vec<FooterEntry>,
-    /// How many of `entries` are published.
-    pub(super) published: usize,
-    pub(super) waiting: Vec<Publish>,
-}
-
-/// What becomes true when the bytes of a record are written.
-pub(super) enum Publish {
-    /// A response is on disk.
-    Put { hash: u128, variant: u32, payload: Payload, place: Place },
-    /// A record has moved to a newer segment.
-    Moved { print: u64, from: Place, to: Place },
-    /// A tombstone is on disk: nothing to do.
-    Buried,
-}
 
 /// The writer's own state.
 pub(super) struct Writer {
@@ -140,7 +110,17 @@ impl Writer {
                 if variant == ALL_VARIANTS && self.dir.queue.pending(hash).is_empty() {
                     self.dir.index.remove(print);
                 }
-                self.append(Kind::Tombstone, hash, variant, &[], &[], |_| Publish::Buried);
+                let stamp = Header::stamp(Kind::Tombstone, hash, variant, 0);
+                self.append(stamp, &[], &[], |_| Publish::Nothing);
+            }
+            Job::Position(answer) => {
+                self.flush();
+                let end = |active: &Active| (active.segment.serial, active.end());
+                let _ = answer.send(self.active.as_ref().map_or((self.next_serial, 0), end));
+            }
+            Job::Judged(mark) => {
+                let stamp = Header::stamp(Kind::Judged, 0, 0, 0);
+                self.append(stamp, &mark.encode(), &[], |_| Publish::Nothing);
             }
             Job::Sync(done) => {
                 let good = self.flush() && self.sync_active();
@@ -152,7 +132,8 @@ impl Writer {
     /// Appends a payload; false if it was not taken.
     fn put(&mut self, hash: u128, variant: u32, payload: &Payload) -> bool {
         let meta = payload.meta(self.dir.clock.now(), self.dir.run);
-        self.append(payload.kind(), hash, variant, &meta, payload.body(), |place| Publish::Put {
+        let stamp = Header::stamp(payload.kind(), hash, variant, payload.judged());
+        self.append(stamp, &meta, payload.body(), |place| Publish::Put {
             hash,
             variant,
             payload: payload.clone(),
@@ -162,9 +143,7 @@ impl Writer {
 
     fn append(
         &mut self,
-        kind: Kind,
-        hash: u128,
-        variant: u32,
+        mut stamp: Header,
         meta: &[u8],
         body: &[Bytes],
         publish: impl FnOnce(Place) -> Publish,
@@ -173,18 +152,18 @@ impl Writer {
         if (body_len + meta.len()) as u64 > self.dir.record_max {
             return false;
         }
-        let (meta_len, body_len) = (meta.len() as u32, body_len as u32);
-        let bound = Header { kind, serial: 0, hash, variant, meta_crc: 0, body_len, meta_len };
-        if !self.make_room(bound.total_len() as u64) {
+        (stamp.meta_len, stamp.body_len) = (meta.len() as u32, body_len as u32);
+        if !self.make_room(stamp.total_len() as u64) {
             return false;
         }
         let Some(active) = &mut self.active else { return false };
-        let front = encode_front(kind, active.segment.serial, hash, variant, meta, body);
+        stamp.serial = active.segment.serial;
+        let front = encode_front(stamp, meta, body);
         let Ok((header, front)) = front else { return false };
         let Some(place) = active.place(header.total_len() as u64) else { return false };
         active.list(&header, place);
         active.waiting.push(publish(place));
-        let padding = header.total_len() - header.body_offset() - body_len as usize;
+        let padding = header.total_len() - header.body_offset() - body_len;
         let zeros = [0; ALIGN];
         self.write(&front)
             && body.iter().all(|piece| self.write(piece))
@@ -198,6 +177,7 @@ impl Writer {
             return Ok(false);
         }
         let Some(active) = &mut self.active else { return Ok(false) };
+        header.judged = self.dir.marks.judged(&header, from.offset());
         header.serial = active.segment.serial;
         record.get_mut(..HEADER).ok_or(Flaw::Length)?.copy_from_slice(&header.encode());
         let Some(to) = active.place(record.len() as u64) else { return Ok(false) };
@@ -269,8 +249,10 @@ impl Writer {
         self.trouble(doing, error);
         let Some(active) = self.active.take() else { return };
         for lost in active.waiting {
-            if let Publish::Put { hash, payload, .. } = lost {
+            if let Publish::Put { hash, variant, payload, .. } = lost {
                 self.give_up(hash, &payload);
+                // Its record may be whole on disk all the same.
+                self.dir.queue.order(Job::Bury { hash, variant });
             }
         }
         self.done.push_back(Done { segment: active.segment });
@@ -393,59 +375,5 @@ impl Writer {
     pub(super) fn count_used(&mut self) {
         let used = self.used();
         self.dir.counters.used_bytes.set(used);
-    }
-}
-
-impl Active {
-    pub(super) fn empty(segment: Arc<Segment>) -> Self {
-        Active {
-            segment,
-            flushed: START,
-            buffer: Vec::with_capacity(BATCH),
-            entries: Vec::new(),
-            published: 0,
-            waiting: Vec::new(),
-        }
-    }
-
-    fn end(&self) -> u64 {
-        self.flushed + self.buffer.len() as u64
-    }
-
-    fn fits(&self, len: u64) -> bool {
-        self.end() + len + footer_len(self.entries.len() + 1) <= self.segment.size
-    }
-
-    fn place(&self, len: u64) -> Option<Place> {
-        Place::new(self.segment.slot, self.end(), len)
-    }
-
-    fn list(&mut self, header: &Header, place: Place) {
-        self.entries.push(FooterEntry {
-            print: print_of(header.hash),
-            offset: place.offset(),
-            len: place.len(),
-            variant: header.variant,
-            kind: header.kind,
-        });
-    }
-}
-
-impl Publish {
-    fn publish(self, dir: &Directory) {
-        match self {
-            Publish::Put { hash, variant, payload, place } => {
-                dir.queue.finish(hash, &payload, || {
-                    dir.index.insert(print_of(hash), variant, place);
-                });
-                dir.counters.written.one();
-            }
-            Publish::Moved { print, from, to } => {
-                if dir.index.repoint(print, from, to) {
-                    dir.counters.reinserted.one();
-                }
-            }
-            Publish::Buried => {}
-        }
     }
 }

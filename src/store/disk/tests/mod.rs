@@ -17,6 +17,7 @@ use crate::rules::head::Head;
 use crate::rules::variant::Vary;
 
 mod basics;
+mod purges;
 
 pub(super) const WALL: u64 = 1_800_000_000_000;
 

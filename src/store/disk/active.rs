@@ -1,0 +1,94 @@
+//! The segment being written: what is in it, what waits in memory, what becomes true when
+//! that has been written. State only; the writer does the I/O.
+
+use std::sync::Arc;
+
+use super::directory::{Directory, Segment};
+use super::format::Header;
+use super::index::{Place, print_of};
+use super::payload::Payload;
+use super::segment::{FooterEntry, START, footer_len};
+
+/// Bytes collected before a write; also the most that one call writes.
+pub(super) const BATCH: usize = 1 << 20;
+
+/// A segment that takes no more records.
+pub(super) struct Done {
+    pub(super) segment: Arc<Segment>,
+}
+
+/// The segment being written.
+pub(super) struct Active {
+    pub(super) segment: Arc<Segment>,
+    /// Offset in the file of the first byte of `buffer`.
+    pub(super) flushed: u64,
+    pub(super) buffer: Vec<u8>,
+    pub(super) entries: Vec<FooterEntry>,
+    /// How many of `entries` are published.
+    pub(super) published: usize,
+    pub(super) waiting: Vec<Publish>,
+}
+
+/// What becomes true when the bytes of a record are written.
+pub(super) enum Publish {
+    /// A response is on disk.
+    Put { hash: u128, variant: u32, payload: Payload, place: Place },
+    /// A record has moved to a newer segment.
+    Moved { print: u64, from: Place, to: Place },
+    /// A tombstone or a mark is on disk: nothing to do.
+    Nothing,
+}
+
+impl Active {
+    pub(super) fn empty(segment: Arc<Segment>) -> Self {
+        Active {
+            segment,
+            flushed: START,
+            buffer: Vec::with_capacity(BATCH),
+            entries: Vec::new(),
+            published: 0,
+            waiting: Vec::new(),
+        }
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.flushed + self.buffer.len() as u64
+    }
+
+    pub(super) fn fits(&self, len: u64) -> bool {
+        self.end() + len + footer_len(self.entries.len() + 1) <= self.segment.size
+    }
+
+    pub(super) fn place(&self, len: u64) -> Option<Place> {
+        Place::new(self.segment.slot, self.end(), len)
+    }
+
+    pub(super) fn list(&mut self, header: &Header, place: Place) {
+        self.entries.push(FooterEntry {
+            print: print_of(header.hash),
+            offset: place.offset(),
+            len: place.len(),
+            variant: header.variant,
+            kind: header.kind,
+        });
+    }
+}
+
+impl Publish {
+    pub(super) fn publish(self, dir: &Directory) {
+        match self {
+            Publish::Put { hash, variant, payload, place } => {
+                dir.queue.finish(hash, &payload, || {
+                    dir.index.insert(print_of(hash), variant, place);
+                });
+                dir.counters.written.one();
+            }
+            Publish::Moved { print, from, to } => {
+                if dir.index.repoint(print, from, to) {
+                    dir.counters.reinserted.one();
+                }
+            }
+            Publish::Nothing => {}
+        }
+    }
+}
