@@ -16,9 +16,7 @@ fn purge(ledger: &Ledger, tag: &str, soft: bool) {
 }
 
 fn sweep(disk: &Disk, ledger: &Ledger) -> SweepReport {
-    disk.sweep(ledger.seq(), &mut |facts| {
-        ledger.verdict_of(facts.key, &facts.tags, facts.since)
-    })
+    disk.sweep(ledger.seq(), &mut |facts| ledger.verdict_of(facts.key, &facts.tags, facts.since))
 }
 
 fn verdicts(disk: &Disk, ledger: &Ledger, count: u64) -> Vec<Option<Verdict>> {
