@@ -12,6 +12,10 @@ pub mod freshness;
 pub mod head;
 pub mod hop;
 pub mod invalidate;
+#[cfg(test)]
+mod journey;
+#[cfg(test)]
+mod journey_tests;
 pub mod key;
 pub mod ledger;
 mod ledger_layer;
