@@ -207,4 +207,6 @@ fn finish(config: Option<Config>, sink: reader::Sink, file: &str, text: &str) ->
 }
 
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod tests;
