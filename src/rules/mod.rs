@@ -20,6 +20,7 @@ pub mod key;
 pub mod ledger;
 mod ledger_layer;
 #[cfg(test)]
+#[path = "tests/ledger.rs"]
 mod ledger_tests;
 pub mod lifetime;
 pub mod list;
