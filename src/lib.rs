@@ -1,5 +1,6 @@
 //! Brink: an edge caching CDN node.
 
+pub mod admin;
 pub mod base;
 pub mod cli;
 pub mod config;

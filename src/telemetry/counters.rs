@@ -41,17 +41,23 @@ pub enum Count {
     Collapsed,
     /// An answer was stored.
     Stored,
+    /// Objects freed by a sweep.
+    PurgeFreed,
+    /// Bytes freed by a sweep.
+    PurgeFreedBytes,
 }
 
 impl Count {
     /// Every one with its row in the table, in order of declaration.
-    pub const ALL: [(Count, &'static str); 6] = [
+    pub const ALL: [(Count, &'static str); 8] = [
         (Count::Connection, "brink_connections_total"),
         (Count::TlsHandshake, "brink_tls_handshakes_total"),
         (Count::TlsFailure, "brink_tls_failures_total"),
         (Count::Flight, "brink_flights_total"),
         (Count::Collapsed, "brink_collapsed_requests_total"),
         (Count::Stored, "brink_stored_total"),
+        (Count::PurgeFreed, "brink_purge_freed_objects_total"),
+        (Count::PurgeFreedBytes, "brink_purge_freed_bytes_total"),
     ];
 }
 

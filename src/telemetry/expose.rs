@@ -193,3 +193,24 @@ fn process(name: &str, emit: &mut dyn FnMut(&[&str], f64)) {
         emit(&[], value);
     }
 }
+
+/// Content type of [`classic`].
+pub const CLASSIC_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The same exposition in the older text format, where a counter is announced by its full
+/// name and nothing marks the end.
+pub fn classic(open: &str) -> String {
+    let mut out = String::with_capacity(open.len());
+    for line in open.lines().filter(|line| *line != "# EOF") {
+        let announced =
+            ["# HELP ", "# TYPE "].iter().find_map(|p| Some((*p, line.strip_prefix(p)?)));
+        let counter = announced.and_then(|(prefix, rest)| {
+            let (name, rest) = rest.split_once(' ')?;
+            let full = TABLE.iter().find(|row| row.name.strip_suffix("_total") == Some(name))?;
+            Some(format!("{prefix}{} {rest}", full.name))
+        });
+        out.push_str(counter.as_deref().unwrap_or(line));
+        out.push('\n');
+    }
+    out
+}

@@ -18,7 +18,7 @@ use super::exchange::Exchange;
 /// URLs kept per table after a cut; twice as many before it.
 const KEPT: usize = 512;
 /// Length of one window in monotonic milliseconds.
-const WINDOW_MS: u64 = 300_000;
+pub const WINDOW_MS: u64 = 300_000;
 /// Longer URLs are cut to this many bytes.
 const NAME_MAX: usize = 512;
 

@@ -1,0 +1,61 @@
+//! Answers of the API: JSON, and errors as `{"error": {"code", "message"}}`.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// What a handler returns.
+pub(super) type Answer = Result<Response, Refusal>;
+
+/// A refused call: status and a message that says what was got and what was expected.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    message: String,
+    retry_after: Option<u64>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Refusal { status, message: message.into(), retry_after: None }
+    }
+
+    /// 400.
+    pub(super) fn bad(message: impl Into<String>) -> Self {
+        Refusal::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 404.
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Refusal::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// 429, to be tried again after `seconds`.
+    pub(super) fn too_many(seconds: u64, message: impl Into<String>) -> Self {
+        let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, message);
+        refusal.retry_after = Some(seconds.max(1));
+        refusal
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let code = self.status.canonical_reason().unwrap_or("error").to_ascii_lowercase();
+        let body = json!({"error": {"code": code.replace(' ', "_"), "message": self.message}});
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// 200 with `value` as JSON.
+pub(super) fn ok(value: impl serde::Serialize) -> Answer {
+    Ok(Json(value).into_response())
+}

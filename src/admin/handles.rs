@@ -1,0 +1,88 @@
+//! What the rest of the node lends the admin API.
+//!
+//! Closures and small traits instead of the types behind them: `serve` and `admin` are
+//! neighbours, and tests lend fakes.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::base::Clock;
+use crate::origin::Group;
+use crate::rules::asked::Asked;
+use crate::rules::key::Key;
+use crate::rules::ledger::Ledger;
+use crate::rules::purge::Purge;
+use crate::rules::site::{Policy, Site};
+use crate::store::Memory;
+use crate::telemetry::Telemetry;
+
+/// Where a request belongs.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// The site.
+    pub site: Arc<Site>,
+    /// Index of the rule that matched, if one did.
+    pub rule: Option<usize>,
+    /// The key it is stored under.
+    pub key: Key,
+}
+
+impl Located {
+    /// The policy that applies.
+    pub fn policy(&self) -> &Policy {
+        let rule = self.rule.and_then(|index| self.site.rules.get(index));
+        rule.map_or(&self.site.policy, |rule| &rule.policy)
+    }
+}
+
+/// Keeps purges across a crash. Both calls may block; they run off the event loop.
+pub trait Durable: Send + Sync {
+    /// Returns when the purges will survive a crash.
+    fn append(&self, purges: &[Purge]) -> io::Result<()>;
+    /// A sweep has judged everything stored in every tier: what is older than `upto` may
+    /// be left out. `ledger` has forgotten it already.
+    fn forgotten(&self, upto: u64, ledger: &Ledger) -> io::Result<()>;
+}
+
+/// What came of warming one URL.
+#[derive(Clone, Debug)]
+pub struct Warmed {
+    /// Status of the answer.
+    pub status: u16,
+    /// Body bytes fetched or found.
+    pub bytes: u64,
+    /// Word of the outcome's class.
+    pub cache: String,
+}
+
+/// Fetches one URL through the cache, as a client would.
+pub type WarmFetch =
+    dyn Fn(http::Uri) -> Pin<Box<dyn Future<Output = Result<Warmed, String>> + Send>> + Send + Sync;
+
+/// Everything lent.
+#[derive(Clone)]
+pub struct Handles {
+    /// Time.
+    pub clock: Clock,
+    /// Counters, access log, heavy hitters, live tail.
+    pub telemetry: Telemetry,
+    /// The memory tier.
+    pub memory: Arc<Memory>,
+    /// Purges in memory.
+    pub ledger: Arc<Ledger>,
+    /// Whether a sweep of the memory tier is enough for the ledger to forget: `false` while
+    /// a disk tier holds entries that only the ledger knows to be purged.
+    pub forgets: bool,
+    /// Purges on disk; `None` keeps them in memory only.
+    pub durable: Option<Arc<dyn Durable>>,
+    /// Finds site, rule and key of a request.
+    pub locate: Arc<dyn Fn(&Asked) -> Option<Located> + Send + Sync>,
+    /// The origin groups in use now.
+    pub groups: Arc<dyn Fn() -> Vec<Arc<Group>> + Send + Sync>,
+    /// Whether the node takes traffic; the error says what it waits for.
+    pub ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// Warms a URL; `None` where there is nobody to do it.
+    pub warm: Option<Arc<WarmFetch>>,
+}

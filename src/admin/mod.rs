@@ -1,0 +1,144 @@
+//! Level 4: the admin API, its guard and the dashboard, on a listener of their own.
+//!
+//! ```text
+//! request -> guard (browser? token? scope? rate?) -> one handler a file -> JSON
+//!                '-> audit of everything that changes something
+//! ```
+//! Nothing here is on the path of a client's request and nothing of it can be reached
+//! through a data listener: the router lives on its own socket, loopback by default. What
+//! the API needs of the rest of the node it gets in [`Handles`], because `admin` and
+//! `serve` are neighbours that must not know each other.
+
+mod answer;
+mod audit;
+mod guard;
+mod handles;
+mod limit;
+mod listen;
+mod objects;
+mod purge;
+mod routes;
+mod sight;
+mod sweep;
+mod tokens;
+#[cfg(test)]
+mod trials;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use handles::{Durable, Handles, Located, WarmFetch, Warmed};
+pub use listen::Address;
+pub use routes::{ROUTES, Route, Scope};
+pub use tokens::{TokenError, Tokens};
+
+use audit::Audit;
+use limit::Limits;
+use sweep::Sweeper;
+
+/// Settings of the admin listener.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it listens. Default `127.0.0.1:9090`.
+    pub listen: Address,
+    /// Bearer tokens; made with one of 32 random bytes and mode 0600 if it does not exist.
+    /// `None`: a token for this run only, told to nobody, so only health can be asked.
+    pub token_file: Option<PathBuf>,
+    /// Names beside loopback names and address literals that a `Host` field may carry
+    /// (against DNS rebinding).
+    pub hosts: Vec<String>,
+    /// Changing calls per second and token before 429. Default 1,000, burst twice that.
+    pub changes_per_second: u32,
+    /// Wrong tokens per minute and address before 429. Default 30.
+    pub failures_per_minute: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            listen: Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 9090))),
+            token_file: None,
+            hosts: Vec::new(),
+            changes_per_second: 1_000,
+            failures_per_minute: 30,
+        }
+    }
+}
+
+/// Why the admin listener did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The address.
+    #[error("admin listener on {0}: {1}")]
+    Bind(String, io::Error),
+    /// The token file.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+}
+
+/// A running admin listener.
+#[derive(Debug)]
+pub struct Admin {
+    address: Address,
+    tokens: Arc<Tokens>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// What all handlers share.
+pub(crate) struct State {
+    handles: Handles,
+    sweeper: Sweeper,
+    tokens: Arc<Tokens>,
+    limits: Limits,
+    audit: Audit,
+    hosts: Vec<String>,
+    /// Purges get their numbers one caller at a time.
+    one_purger: tokio::sync::Mutex<()>,
+}
+
+impl Admin {
+    /// Binds and serves on the runtime this is called on.
+    pub async fn start(options: Options, handles: Handles) -> Result<Admin, AdminError> {
+        let tokens = Arc::new(Tokens::open(options.token_file.as_deref())?);
+        let listener = listen::Listener::bind(&options.listen)
+            .await
+            .map_err(|error| AdminError::Bind(options.listen.to_string(), error))?;
+        let address = listener.address();
+        sight::observe(&handles);
+        let state = Arc::new(State {
+            sweeper: Sweeper::new(&handles),
+            limits: Limits::new(&options),
+            audit: Audit::default(),
+            tokens: tokens.clone(),
+            hosts: options.hosts,
+            one_purger: tokio::sync::Mutex::default(),
+            handles,
+        });
+        let stop = CancellationToken::new();
+        let router = routes::router(state);
+        let task = tokio::spawn(listener.serve(router, stop.clone()));
+        Ok(Admin { address, tokens, stop, task })
+    }
+
+    /// Where it listens, with the port that was given.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The tokens, to be read again on reload.
+    pub fn tokens(&self) -> &Arc<Tokens> {
+        &self.tokens
+    }
+
+    /// Stops listening and waits for running answers, which end with the listener.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.task.await;
+    }
+}

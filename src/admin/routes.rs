@@ -1,0 +1,143 @@
+//! The routes: one table for scopes, the OpenAPI document and the tests, and the router.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post, put};
+
+use super::{State, guard, objects, purge, sight};
+
+/// Longest request body in bytes: 256 items of 8 KiB fit.
+const BODY_MAX: usize = 4 << 20;
+
+/// What a token may be allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Look.
+    Read,
+    /// Purge.
+    Purge,
+    /// Change how the node works: origins, warming.
+    Operate,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Scope; 3] = [Scope::Read, Scope::Purge, Scope::Operate];
+
+    /// The word in the token file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Scope::Read => "read",
+            Scope::Purge => "purge",
+            Scope::Operate => "operate",
+        }
+    }
+
+    /// The scope called `word`.
+    pub fn named(word: &str) -> Option<Scope> {
+        Scope::ALL.into_iter().find(|scope| scope.word() == word)
+    }
+}
+
+/// One route.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Method.
+    pub method: &'static str,
+    /// Path with `{parameters}`.
+    pub path: &'static str,
+    /// Scope a token needs; `None`: no token.
+    pub scope: Option<Scope>,
+    /// One sentence.
+    pub summary: &'static str,
+}
+
+const fn route(
+    method: &'static str,
+    path: &'static str,
+    scope: Option<Scope>,
+    summary: &'static str,
+) -> Route {
+    Route { method, path, scope, summary }
+}
+
+const READ: Option<Scope> = Some(Scope::Read);
+
+/// Every route.
+pub const ROUTES: &[Route] = &[
+    route("GET", "/healthz", None, "The process answers."),
+    route("GET", "/readyz", None, "The node takes traffic."),
+    route("GET", "/metrics", READ, "Prometheus metrics."),
+    route("GET", "/v1/stats", READ, "Totals since start, fill of the tiers."),
+    route("POST", "/v1/purge", Some(Scope::Purge), "Purge by URL, prefix, tag, host, pattern."),
+    route("GET", "/v1/purges", READ, "Purges, newest first, and where the ledger stands."),
+    route("GET", "/v1/objects", READ, "Stored objects by tag, prefix, host or URL, in pages."),
+    route("GET", "/v1/top", READ, "Heaviest URLs of the last minutes."),
+    route("GET", "/v1/log", READ, "Exchanges as they finish, one JSON object a line."),
+    route("GET", "/v1/audit", READ, "The last changes made through this API."),
+    route("GET", "/v1/origins", READ, "Origins and their servers."),
+    route(
+        "PUT",
+        "/v1/origins/{origin}/servers/{server}",
+        Some(Scope::Operate),
+        "Drain a server, take it back, or change its weight.",
+    ),
+];
+
+/// The scope a call needs; paths that are no route still need a token that may read.
+pub(super) fn scope(method: &Method, path: &str) -> Option<Scope> {
+    if method.as_str() == "PURGE" {
+        return Some(Scope::Purge);
+    }
+    let same = |route: &&Route| {
+        let asked = if *method == Method::HEAD { "GET" } else { method.as_str() };
+        route.method == asked && matches(route.path, path)
+    };
+    match ROUTES.iter().find(same) {
+        Some(route) => route.scope,
+        None if *method == Method::GET || *method == Method::HEAD => READ,
+        None => Some(Scope::Operate),
+    }
+}
+
+fn matches(pattern: &str, path: &str) -> bool {
+    let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (pattern.next(), path.next()) {
+            (None, None) => return true,
+            (Some(want), Some(got)) if want.starts_with('{') || want == got => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Whether this is a page or asset a link on another site may lead to.
+pub(super) fn is_page(method: &Method, path: &str) -> bool {
+    *method == Method::GET && scope(method, path).is_none()
+}
+
+/// The router with its guard.
+pub(super) fn router(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/healthz", get(sight::health))
+        .route("/readyz", get(sight::ready))
+        .route("/metrics", get(sight::metrics))
+        .route("/v1/stats", get(sight::stats))
+        .route("/v1/purge", post(purge::post))
+        .route("/v1/purges", get(purge::list))
+        .route("/v1/objects", get(objects::list))
+        .route("/v1/top", get(sight::top))
+        .route("/v1/log", get(sight::log))
+        .route("/v1/audit", get(sight::audit))
+        .route("/v1/origins", get(sight::origins))
+        .route("/v1/origins/{origin}/servers/{server}", put(sight::set_server))
+        .fallback(purge::by_method)
+        .method_not_allowed_fallback(purge::by_method)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn_with_state(state.clone(), guard::guard))
+        .with_state(state)
+}

@@ -1,0 +1,258 @@
+//! What the node tells: health, metrics, statistics, heavy hitters, the live log, the
+//! audit, origins.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, extract::rejection::JsonRejection};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::answer::{Answer, Refusal, ok};
+use super::handles::Handles;
+use crate::telemetry::{By, expose};
+
+type Shared = Arc<super::State>;
+
+/// Lines of `/v1/top` at most.
+const TOP_MAX: usize = 500;
+
+/// Registers the gauges that the admin part can answer for.
+pub(super) fn observe(handles: &Handles) {
+    let counters = &handles.telemetry.counters;
+    let memory = Arc::downgrade(&handles.memory);
+    counters.observe("brink_cache_objects", move |emit| {
+        if let Some(memory) = memory.upgrade() {
+            emit(&["memory"], memory.len() as f64);
+        }
+    });
+    let memory = Arc::downgrade(&handles.memory);
+    counters.observe("brink_cache_bytes", move |emit| {
+        if let Some(memory) = memory.upgrade() {
+            emit(&["memory"], memory.bytes() as f64);
+        }
+    });
+    let ledger = Arc::downgrade(&handles.ledger);
+    counters.observe("brink_purge_seq", move |emit| {
+        if let Some(ledger) = ledger.upgrade() {
+            emit(&[], ledger.seq() as f64);
+        }
+    });
+    let ledger = Arc::downgrade(&handles.ledger);
+    counters.observe("brink_purge_pending", move |emit| {
+        if let Some(ledger) = ledger.upgrade() {
+            emit(&[], ledger.len() as f64);
+        }
+    });
+    let groups = handles.groups.clone();
+    counters.observe("brink_origin_up", move |emit| {
+        for group in groups() {
+            let state = group.state();
+            for server in &state.servers {
+                let used = matches!(server.state, "up" | "slow-start" | "trial");
+                emit(&[&state.name, &server.name], f64::from(u8::from(used)));
+            }
+        }
+    });
+}
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: the node takes traffic, or what it waits for.
+pub(super) async fn ready(State(state): State<Shared>) -> Response {
+    match (state.handles.ready)() {
+        Ok(()) => "ready\n".into_response(),
+        Err(why) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response()
+        }
+    }
+}
+
+/// `GET /metrics`, OpenMetrics or the older text format as the scraper accepts.
+pub(super) async fn metrics(State(state): State<Shared>, headers: HeaderMap) -> Answer {
+    let text = expose::text(&state.handles.telemetry.counters).map_err(|error| {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("encoding failed: {error}"))
+    })?;
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
+    let (kind, text) = if open {
+        (expose::CONTENT_TYPE, text)
+    } else {
+        (expose::CLASSIC_CONTENT_TYPE, expose::classic(&text))
+    };
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// `GET /v1/stats`.
+pub(super) async fn stats(State(state): State<Shared>) -> Answer {
+    let handles = &state.handles;
+    let summary = handles.telemetry.counters.summary();
+    let mut answer = serde_json::to_value(&summary).unwrap_or_default();
+    if let Value::Object(fields) = &mut answer {
+        let ledger = &handles.ledger;
+        let own = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "now_ms": handles.clock.now().wall_ms,
+            "memory": {"objects": handles.memory.len(), "bytes": handles.memory.bytes()},
+            "tiers": tiers(handles),
+            "purge": {"seq": ledger.seq(), "pending": ledger.len()},
+        });
+        if let Value::Object(own) = own {
+            fields.extend(own);
+        }
+    }
+    ok(answer)
+}
+
+/// Fill of every tier, from the same gauges as `/metrics`.
+fn tiers(handles: &Handles) -> Value {
+    let mut tiers = serde_json::Map::new();
+    for (name, field) in [
+        ("brink_cache_objects", "objects"),
+        ("brink_cache_bytes", "bytes"),
+        ("brink_cache_bytes_max", "bytes_max"),
+    ] {
+        handles.telemetry.counters.observed(name, &mut |labels, value| {
+            let tier = labels.first().copied().unwrap_or("");
+            let tier = tiers.entry(tier).or_insert_with(|| json!({}));
+            if let Value::Object(fields) = tier {
+                fields.insert(field.to_owned(), json!(value as u64));
+            }
+        });
+    }
+    Value::Object(tiers)
+}
+
+/// The query of `GET /v1/top`.
+#[derive(Debug, Deserialize)]
+pub(super) struct TopQuery {
+    by: Option<By>,
+    limit: Option<usize>,
+}
+
+/// `GET /v1/top`.
+pub(super) async fn top(State(state): State<Shared>, Query(query): Query<TopQuery>) -> Answer {
+    let by = query.by.unwrap_or(By::Requests);
+    let limit = query.limit.unwrap_or(20).clamp(1, TOP_MAX);
+    let list = state.handles.telemetry.top.list(by, limit);
+    ok(json!({"by": by, "window_s": crate::telemetry::top::WINDOW_MS / 1000, "top": list}))
+}
+
+/// The query of `GET /v1/log`.
+#[derive(Debug, Deserialize)]
+pub(super) struct LogQuery {
+    filter: Option<String>,
+}
+
+/// `GET /v1/log`: exchanges as they finish, one JSON object a line, until the caller
+/// leaves. `filter=word=text,...` keeps lines whose fields have that text in them.
+pub(super) async fn log(State(state): State<Shared>, Query(query): Query<LogQuery>) -> Answer {
+    let filter = Filter::parse(query.filter.as_deref().unwrap_or(""))?;
+    let follower = state.handles.telemetry.tail.follow();
+    let follower = follower.ok_or_else(|| Refusal::too_many(5, "too many follow the log"))?;
+    let lines = futures_util::stream::unfold((follower, filter), |(mut follower, filter)| async {
+        loop {
+            match follower.recv().await {
+                Ok(line) if filter.keeps(&line) => {
+                    return Some((Ok::<_, Infallible>(line), (follower, filter)));
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(missed)) => {
+                    let line = Bytes::from(format!("{{\"missed\":{missed}}}\n"));
+                    return Some((Ok(line), (follower, filter)));
+                }
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((kind, Body::from_stream(lines)).into_response())
+}
+
+/// Conditions on a line; all must hold.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Filter(Vec<(String, String)>);
+
+impl Filter {
+    pub(super) fn parse(text: &str) -> Result<Filter, Refusal> {
+        let conditions = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let parsed = conditions.map(|part| {
+            part.split_once('=')
+                .map(|(field, text)| (field.trim().to_owned(), text.trim().to_owned()))
+                .ok_or_else(|| {
+                    Refusal::bad(format!("filter {part:?}: expected field=text such as cache=miss"))
+                })
+        });
+        Ok(Filter(parsed.collect::<Result<_, _>>()?))
+    }
+
+    pub(super) fn keeps(&self, line: &[u8]) -> bool {
+        if self.0.is_empty() {
+            return true;
+        }
+        let Ok(value) = serde_json::from_slice::<Value>(line) else { return false };
+        self.0.iter().all(|(field, text)| match value.get(field) {
+            Some(Value::String(own)) => own.contains(text.as_str()),
+            Some(own) => own.to_string() == *text,
+            None => text.is_empty(),
+        })
+    }
+}
+
+/// `GET /v1/audit`: the last changes, newest first.
+pub(super) async fn audit(State(state): State<Shared>) -> Answer {
+    ok(json!({"changes": state.audit.list()}))
+}
+
+/// `GET /v1/origins`.
+pub(super) async fn origins(State(state): State<Shared>) -> Answer {
+    let mut groups: Vec<_> = (state.handles.groups)().iter().map(|group| group.state()).collect();
+    groups.sort_by(|a, b| a.name.cmp(&b.name));
+    ok(json!({"origins": groups}))
+}
+
+/// The body of `PUT /v1/origins/{origin}/servers/{server}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServerChange {
+    state: Option<Wish>,
+    weight: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Wish {
+    Up,
+    Drain,
+}
+
+/// `PUT /v1/origins/{origin}/servers/{server}`.
+pub(super) async fn set_server(
+    State(state): State<Shared>,
+    Path((origin, server)): Path<(String, String)>,
+    change: Result<Json<ServerChange>, JsonRejection>,
+) -> Answer {
+    let Json(change) = change.map_err(|error| Refusal::bad(error.body_text()))?;
+    if change.state.is_none() && change.weight.is_none() {
+        return Err(Refusal::bad("expected {\"state\": \"up\" or \"drain\"} or {\"weight\": N}"));
+    }
+    let groups = (state.handles.groups)();
+    let group = groups.iter().find(|group| group.name() == origin);
+    let group = group.ok_or_else(|| Refusal::not_found(format!("no origin {origin:?}")))?;
+    if let Some(wish) = change.state {
+        group.drain(&server, wish == Wish::Drain).map_err(Refusal::not_found)?;
+    }
+    if let Some(weight) = change.weight {
+        group.set_weight(&server, weight).map_err(Refusal::bad)?;
+    }
+    ok(group.state())
+}
