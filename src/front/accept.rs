@@ -15,16 +15,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::frames::Budgets;
 use super::gate::{Full, Gate, Lease};
+use super::guard::Guard;
 use super::http1::Http1Io;
+use super::http2_io::Shared;
 use super::listen::Bound;
 use super::options::{ListenerOptions, Options};
-use super::pulse::{Phase, Pulse, Wheel};
+use super::pulse::{Phase, Pulse};
 use super::running::TlsParts;
 use super::service::Service;
 use super::stats::count;
+use super::sweep::Wheel;
 use super::wire::Wire;
-use super::{Connection, Handler, http1, http2, tls};
+use super::{Connection, Handler, http1, http2, proxy_protocol, tls};
 
 /// What all connections of one thread share.
 pub(crate) struct Thread<H> {
@@ -173,8 +177,11 @@ async fn connection<H: Handler>(
 ) {
     let pulse = thread.wheel.register();
     let gone = Gone(Some(Arc::clone(&pulse)));
-    let Some(opened) = watched(&pulse, open(&thread, &options, tcp, peer, &mut lease)).await else {
-        count(&thread.gate.stats.handshakes_failed);
+    let opening = open(&thread, &options, tcp, peer, &mut lease, &pulse);
+    let Some(opened) = watched(&pulse, opening).await else {
+        if pulse.phase() == Phase::Handshake {
+            count(&thread.gate.stats.handshakes_failed);
+        }
         return;
     };
     let Some((wire, conn, early)) = opened else { return };
@@ -186,11 +193,17 @@ async fn connection<H: Handler>(
         stats: Arc::clone(&thread.gate.stats),
     });
     gone.disarm();
+    let (limits, options) = (&thread.options.limits, &thread.options.http2);
     if http2 {
-        http2::serve(wire, lease, service, &thread.options.limits, &thread.options.http2).await;
+        let stats = Arc::clone(&thread.gate.stats);
+        let head_max = usize::try_from(limits.head_max.bytes()).unwrap_or(usize::MAX);
+        let budgets = Budgets::new(options.clone(), head_max);
+        let shared = Shared::new(wire, pulse, stats, early, budgets, lease);
+        http2::serve(shared, service, limits, options).await;
     } else {
-        let io = Http1Io::new(wire, pulse, early, lease);
-        http1::serve(io, service, &thread.options.limits).await;
+        let guard = Guard::new(limits.into());
+        let io = Http1Io::new(wire, pulse, guard, &early, lease);
+        http1::serve(io, service, limits).await;
     }
 }
 
@@ -203,9 +216,21 @@ async fn open<H>(
     tcp: TcpStream,
     peer: SocketAddr,
     lease: &mut Lease,
+    pulse: &Pulse,
 ) -> Opened {
-    let _ = tcp.set_nodelay(true);
-    let local = tcp.local_addr().unwrap_or(options.address);
+    let mut tcp = tcp;
+    let (mut peer, mut local) = (peer, tcp.local_addr().unwrap_or(options.address));
+    if options.proxy_protocol.iter().any(|network| network.contains(&peer.ip().to_canonical())) {
+        match proxy_protocol::read(&mut tcp).await {
+            Ok(Some((client, server))) => (peer, local) = (client, server),
+            Ok(None) => {}
+            Err(error) => {
+                count(&thread.gate.stats.handshakes_failed);
+                tracing::debug!(%error, %peer, "PROXY header refused");
+                return None;
+            }
+        }
+    }
     if let Err(full) = lease.name(peer.ip()) {
         refuse(&tcp, (!options.tls).then_some(full));
         return None;
@@ -219,7 +244,10 @@ async fn open<H>(
         http2: false,
     };
     let Some((certs, config)) = thread.tls.as_ref().filter(|_| options.tls) else {
-        return Some((Wire::Plain(tcp), conn, Vec::new()));
+        pulse.enter(Phase::Idle);
+        let (early, http2) = sniff(&tcp).await.ok()?;
+        conn.http2 = http2;
+        return Some((Wire::Plain(tcp), conn, early));
     };
     match TlsAcceptor::from(Arc::clone(config)).accept(tcp).await {
         Ok(stream) => {
@@ -238,6 +266,30 @@ async fn open<H>(
             None
         }
     }
+}
+
+/// Which protocol a plain connection speaks: HTTP/2 with prior knowledge begins with
+/// `PRI` (RFC 9113 3.4), which the guard lets no HTTP/1 request begin with. Nothing is
+/// taken from the socket unless fewer than three bytes have come.
+async fn sniff(tcp: &TcpStream) -> io::Result<(Vec<u8>, bool)> {
+    let mut first = [0u8; 3];
+    let n = tcp.peek(&mut first).await?;
+    let mut early = Vec::new();
+    if n >= first.len() || first.get(..n) != PREFACE.get(..n) || n == 0 {
+        return Ok((early, first == PREFACE));
+    }
+    while early.len() < PREFACE.len() && PREFACE.starts_with(&early) {
+        tcp.readable().await?;
+        let mut next = [0u8; 1];
+        match tcp.try_read(&mut next) {
+            Ok(0) => break,
+            Ok(_) => early.extend(next),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let http2 = early == PREFACE;
+    Ok((early, http2))
 }
 
 /// Runs `work` until it is done or the sweep gives the connection up.
@@ -272,6 +324,8 @@ impl Drop for Gone {
         }
     }
 }
+
+const PREFACE: [u8; 3] = *b"PRI";
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 

@@ -11,12 +11,14 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::BytesMut;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Handler;
 use super::gate::Lease;
+use super::guard::{Guard, Then};
 use super::options::Limits;
 use super::pulse::{Phase, Pulse, Verdict};
 use super::service::Service;
@@ -25,10 +27,15 @@ use super::wire::Wire;
 /// The stream under hyper.
 #[derive(Debug)]
 pub(crate) struct Http1Io {
-    wire: Wire,
-    pulse: Arc<Pulse>,
-    /// Bytes that were read before it was known which protocol they are.
-    early: Vec<u8>,
+    pub(super) wire: Wire,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) guard: Guard,
+    /// Bytes read from the wire that may not be, or were not yet, given to hyper.
+    pub(super) held: BytesMut,
+    /// How many of them hyper may have.
+    pub(super) cleared: usize,
+    /// What the rest of them are.
+    pub(super) rest: Then,
     /// How far an orderly close has come.
     closing: Closing,
     /// Held as long as the socket is, also by a tunnel.
@@ -42,13 +49,33 @@ enum Closing {
 }
 
 impl Http1Io {
-    pub(crate) fn new(wire: Wire, pulse: Arc<Pulse>, early: Vec<u8>, lease: Lease) -> Self {
-        Http1Io { wire, pulse, early, closing: Closing::Open, _lease: lease }
+    pub(crate) fn new(
+        wire: Wire,
+        pulse: Arc<Pulse>,
+        guard: Guard,
+        early: &[u8],
+        lease: Lease,
+    ) -> Self {
+        let held = BytesMut::from(early);
+        let rest = if early.is_empty() { Then::Done } else { Then::Alone };
+        Http1Io {
+            wire,
+            pulse,
+            guard,
+            held,
+            cleared: 0,
+            rest,
+            closing: Closing::Open,
+            _lease: lease,
+        }
     }
 }
 
 impl Drop for Http1Io {
     fn drop(&mut self) {
+        if self.pulse.verdict() == Verdict::Abort {
+            self.wire.reset();
+        }
         self.pulse.enter(Phase::Gone);
     }
 }
@@ -61,6 +88,9 @@ pub(crate) async fn serve<H: Handler>(io: Http1Io, service: Arc<Service<H>>, lim
         .half_close(true)
         .max_buf_size(READ_BUFFER_MAX.max(limits.head_max.bytes() as usize * 2))
         .header_read_timeout(None);
+    if limits.fields_max > HYPER_FIELDS {
+        builder.max_headers(limits.fields_max);
+    }
     let answer = service_fn(move |request| {
         let service = Arc::clone(&service);
         async move { Ok::<_, std::convert::Infallible>(service.http1(request).await) }
@@ -82,31 +112,6 @@ pub(crate) fn watch(pulse: &Pulse, known: &mut Option<std::task::Waker>, cx: &Co
     if !known.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
         pulse.set_waker(cx.waker().clone());
         *known = Some(cx.waker().clone());
-    }
-}
-
-impl AsyncRead for Http1Io {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if !this.early.is_empty() {
-            let n = this.early.len().min(buf.remaining());
-            buf.put_slice(this.early.get(..n).unwrap_or_default());
-            this.early.drain(..n);
-            return Poll::Ready(Ok(()));
-        }
-        if this.pulse.verdict() == Verdict::Close {
-            return Poll::Ready(Ok(()));
-        }
-        let polled = Pin::new(&mut this.wire).poll_read(cx, buf);
-        match &polled {
-            Poll::Pending => this.pulse.wait_for(Phase::Idle),
-            Poll::Ready(_) => this.pulse.begin_exchange(),
-        }
-        polled
     }
 }
 
@@ -178,6 +183,9 @@ fn wrote(pulse: &Pulse, polled: &Poll<io::Result<usize>>) {
         Poll::Ready(Err(_)) => {}
     }
 }
+
+/// hyper's own limit of fields; a higher one costs it an allocation a request.
+const HYPER_FIELDS: usize = 100;
 
 /// Bytes hyper may buffer of one message; the guard's own limits are tighter.
 const READ_BUFFER_MAX: usize = 64 << 10;

@@ -6,70 +6,85 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 
-use super::gate::Lease;
 use super::http1::watch;
+use super::http2_io::{Http2Io, Shared};
 use super::options::{Http2Options, Limits};
 use super::pulse::{Phase, Pulse, Verdict};
 use super::service::Service;
-use super::wire::Wire;
 use super::{BoxError, Handler};
 
 /// Serves one connection to its end.
 pub(crate) async fn serve<H: Handler>(
-    wire: Wire,
-    lease: Lease,
+    shared: Arc<Mutex<Shared>>,
     service: Arc<Service<H>>,
     limits: &Limits,
     options: &Http2Options,
 ) {
     let pulse = Arc::clone(&service.pulse);
-    let ends = End { pulse: Arc::clone(&pulse), _lease: lease };
     let builder = builder(limits, options);
     let answer = service_fn(move |request| {
         let open = Open::new(&service.pulse);
         let service = Arc::clone(&service);
         async move {
             let response = service.http2(request).await;
-            Ok::<_, std::convert::Infallible>(response.map(|body| Tracked { body, _open: open }))
+            Ok::<_, std::convert::Infallible>(response.map(|body| Tracked::new(body, open)))
         }
     });
     pulse.enter(Phase::Idle);
-    let mut conn = pin!(builder.serve_connection(TokioIo::new(wire), answer));
+    let io = TokioIo::new(Http2Io(Arc::clone(&shared)));
+    let mut conn = pin!(builder.serve_connection(io, answer));
     let mut woken = None;
     let mut going = false;
-    poll_fn(|cx| {
+    let aborted = poll_fn(|cx| {
         watch(&pulse, &mut woken, cx);
         let verdict = pulse.verdict();
         if verdict == Verdict::Abort {
-            return Poll::Ready(());
+            return Poll::Ready(true);
         }
-        if !going && (pulse.draining() || verdict == Verdict::Close) {
+        if !going && (pulse.draining() || verdict != Verdict::Fine) {
             going = true;
             conn.as_mut().graceful_shutdown();
-            if verdict == Verdict::Close {
+            if verdict != Verdict::Fine {
                 pulse.set_verdict(Verdict::Fine);
                 pulse.enter(Phase::Linger);
             }
         }
-        conn.as_mut().poll(cx).map(|_| ())
+        let ended = conn.as_mut().poll(cx).is_ready();
+        // Before the task sleeps: everything that was gathered, at once.
+        let flushed = shared.lock().poll_flush(cx);
+        match flushed {
+            Poll::Ready(Err(_)) => Poll::Ready(true),
+            _ if ended => Poll::Ready(false),
+            _ => Poll::Pending,
+        }
     })
     .await;
-    drop(ends);
+    if !aborted {
+        poll_fn(|cx| {
+            if pulse.verdict() == Verdict::Abort {
+                return Poll::Ready(Ok(()));
+            }
+            shared.lock().poll_close(cx)
+        })
+        .await
+        .ok();
+    }
 }
 
 fn builder(
     limits: &Limits,
     options: &Http2Options,
-) -> hyper::server::conn::http2::Builder<TokioExecutor> {
+) -> hyper::server::conn::http2::Builder<InlineFirst> {
     let size = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX >> 1);
-    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    let mut builder = hyper::server::conn::http2::Builder::new(InlineFirst);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(options.streams_max)
@@ -87,40 +102,70 @@ fn builder(
     builder
 }
 
-/// Marks the pulse as gone and gives the lease back, however serving ends.
-struct End {
-    pulse: Arc<Pulse>,
-    _lease: Lease,
-}
+/// Polls a stream's future once where it is made. Answers that need no waiting (hits) so
+/// cost no task, and are written together with the others of the same read. What is not
+/// done at once becomes a task; its first poll there registers the real waker.
+#[derive(Clone, Copy, Debug)]
+struct InlineFirst;
 
-impl Drop for End {
-    fn drop(&mut self) {
-        self.pulse.enter(Phase::Gone);
+impl<F> hyper::rt::Executor<F> for InlineFirst
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let mut stream = Box::pin(stream);
+        let mut cx = Context::from_waker(Waker::noop());
+        if stream.as_mut().poll(&mut cx).is_pending() {
+            tokio::spawn(stream);
+        }
     }
 }
 
 /// One open exchange: from the request's arrival to the end of its answer.
-struct Open(Arc<Pulse>);
+struct Open {
+    pulse: Arc<Pulse>,
+    /// The answer went out whole.
+    finished: bool,
+    /// hyper holds a piece of the answer that the client has no window for.
+    owing: bool,
+}
 
 impl Open {
     fn new(pulse: &Arc<Pulse>) -> Self {
         pulse.exchange_opened();
-        Open(Arc::clone(pulse))
+        Open { pulse: Arc::clone(pulse), finished: false, owing: false }
+    }
+
+    fn owe(&mut self, owing: bool) {
+        if self.owing != owing {
+            self.owing = owing;
+            self.pulse.owe(owing);
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.exchange_closed();
+        self.owe(false);
+        self.pulse.exchange_closed(self.finished);
     }
 }
 
 pin_project_lite::pin_project! {
-    /// An answer's body that keeps its exchange open.
+    /// An answer's body that keeps its exchange open. hyper polls a body only when the
+    /// client has window for more, so the time since the last piece is the client's.
     struct Tracked<B> {
         #[pin]
         body: B,
-        _open: Open,
+        open: Open,
+    }
+}
+
+impl<B: Body> Tracked<B> {
+    fn new(body: B, mut open: Open) -> Self {
+        open.finished = body.is_end_stream();
+        open.owe(!open.finished);
+        Tracked { body, open }
     }
 }
 
@@ -135,7 +180,16 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.project().body.poll_frame(cx)
+        let mut this = self.project();
+        this.open.owe(false);
+        let polled = this.body.as_mut().poll_frame(cx);
+        match &polled {
+            Poll::Ready(None) => this.open.finished = true,
+            Poll::Ready(Some(Ok(_))) if this.body.is_end_stream() => this.open.finished = true,
+            Poll::Ready(Some(Ok(_))) => this.open.owe(true),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

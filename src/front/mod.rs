@@ -16,21 +16,29 @@
 
 mod accept;
 mod certs;
+mod coalesce;
 mod connection;
+mod frames;
 mod gate;
+mod guard;
 mod http1;
+mod http1_read;
 mod http2;
+mod http2_io;
 mod listen;
 mod options;
+mod proxy_protocol;
 mod pulse;
 mod running;
 mod service;
 mod stats;
+mod sweep;
 mod tls;
 mod wire;
 
 pub use certs::{CertSource, Certs, CertsError, ThrowAway};
 pub use connection::{CertNames, Connection, TlsFacts};
+pub use http1_read::BrokenBody;
 pub use listen::{Front, FrontError};
 pub use options::{Deadlines, Http2Options, Limits, ListenerOptions, Options};
 pub use running::Running;
@@ -63,3 +71,6 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// closes after the answer.
     fn refuse(&self, fault: Fault, conn: Arc<Connection>) -> Response<Self::Body>;
 }
+
+#[cfg(test)]
+mod tests;

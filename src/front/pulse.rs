@@ -1,4 +1,4 @@
-//! How far each connection is, and the sweep that enforces every deadline.
+//! How far each connection is, and which of its deadlines has passed.
 //!
 //! A timer for each request costs 16 % of the user instructions of a hit (it is made,
 //! registered and dropped each time). Instead each connection writes down what it waits
@@ -12,13 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::options::Deadlines;
 use super::stats::{Stats, count};
-use crate::base::clock;
 use crate::rules::fault::Fault;
 
 /// What a connection waits for.
@@ -67,6 +66,8 @@ pub(crate) enum Upgrade {
     None = 0,
     /// Asked, not answered: bytes after the request wait.
     Asked,
+    /// Asked by a request with a body: ignored.
+    Ignored,
     /// Answered 101: bytes pass without being looked at.
     Tunnel,
 }
@@ -86,25 +87,33 @@ pub(crate) struct Pulse {
     write_waited: AtomicU64,
     written: AtomicU64,
     exchanges: AtomicU32,
+    finished: AtomicU32,
+    owed: AtomicU32,
+    data_sent: AtomicU64,
+    partial: AtomicU64,
     waker: Mutex<Option<Waker>>,
     fault: Mutex<Option<Fault>>,
 }
 
 impl Pulse {
-    fn new(now: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(now: Arc<AtomicU64>, draining: bool) -> Self {
         Pulse {
             since: AtomicU64::new(now.load(Relaxed)),
             now,
             phase: AtomicU8::new(Phase::Handshake as u8),
             verdict: AtomicU8::new(Verdict::Fine as u8),
             upgrade: AtomicU8::new(Upgrade::None as u8),
-            draining: AtomicBool::new(false),
+            draining: AtomicBool::new(draining),
             body_bytes: AtomicU64::new(0),
             body_waited: AtomicU64::new(0),
             write_since: AtomicU64::new(0),
             write_waited: AtomicU64::new(0),
             written: AtomicU64::new(0),
             exchanges: AtomicU32::new(0),
+            finished: AtomicU32::new(0),
+            owed: AtomicU32::new(0),
+            data_sent: AtomicU64::new(0),
+            partial: AtomicU64::new(0),
             waker: Mutex::new(None),
             fault: Mutex::new(None),
         }
@@ -178,18 +187,52 @@ impl Pulse {
         self.written.store(self.written.load(Relaxed) + bytes as u64, Relaxed);
     }
 
-    /// One more (or one less) exchange is open on an HTTP/2 connection.
+    /// One more exchange is open on an HTTP/2 connection.
     pub(crate) fn exchange_opened(&self) {
         self.exchanges.store(self.exchanges.load(Relaxed) + 1, Relaxed);
         self.wait_for(Phase::Busy);
     }
 
-    /// See `exchange_opened`.
-    pub(crate) fn exchange_closed(&self) {
+    /// One less; `whole`: its answer was complete.
+    pub(crate) fn exchange_closed(&self, whole: bool) {
         let left = self.exchanges.load(Relaxed).saturating_sub(1);
         self.exchanges.store(left, Relaxed);
+        self.finished.store(self.finished.load(Relaxed) + u32::from(whole), Relaxed);
         if left == 0 && self.phase() == Phase::Busy {
             self.enter(Phase::Idle);
+        }
+    }
+
+    /// How many exchanges were finished since this was last asked.
+    pub(crate) fn take_finished(&self) -> u32 {
+        let finished = self.finished.load(Relaxed);
+        self.finished.store(0, Relaxed);
+        finished
+    }
+
+    /// An HTTP/2 answer waits (or no longer waits) for the client's window.
+    pub(crate) fn owe(&self, owing: bool) {
+        let owed = self.owed.load(Relaxed);
+        if owing && owed == 0 {
+            self.data_sent.store(self.now(), Relaxed);
+        }
+        self.owed.store(if owing { owed + 1 } else { owed.saturating_sub(1) }, Relaxed);
+    }
+
+    /// An HTTP/2 DATA frame went out: the connection is not idle and not stalled.
+    pub(crate) fn data_sent(&self) {
+        self.data_sent.store(self.now(), Relaxed);
+        if self.phase() == Phase::Idle {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    /// Whether the client is in the middle of an HTTP/2 frame or header block.
+    pub(crate) fn partial(&self, partial: bool) {
+        match (partial, self.partial.load(Relaxed)) {
+            (true, 0) => self.partial.store(self.now(), Relaxed),
+            (false, since) if since != 0 => self.partial.store(0, Relaxed),
+            _ => {}
         }
     }
 
@@ -211,6 +254,7 @@ impl Pulse {
         match self.upgrade.load(Relaxed) {
             0 => Upgrade::None,
             1 => Upgrade::Asked,
+            2 => Upgrade::Ignored,
             _ => Upgrade::Tunnel,
         }
     }
@@ -221,6 +265,15 @@ impl Pulse {
 
     pub(crate) fn draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// The node stops: an idle connection gets a moment for one more request.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Relaxed);
+        if self.phase() == Phase::Idle {
+            self.enter(Phase::Idle);
+        }
+        self.wake();
     }
 
     /// The refusal that the synthetic request stands for.
@@ -244,21 +297,19 @@ impl Pulse {
         }
     }
 
-    fn judge(&self, limits: &Deadlines, stats: &Stats) -> Verdict {
-        let now = self.now();
-        let since = |start: u64| Duration::from_millis(now.saturating_sub(start));
-        let blocked = self.write_since.load(Relaxed);
-        if blocked != 0 {
-            let total = since(blocked) + Duration::from_millis(self.write_waited.load(Relaxed));
-            let slow = total > limits.write_stall
-                && self.written.load(Relaxed) < limits.write_rate_min * total.as_secs();
-            if slow || since(blocked) > limits.write_stall {
-                count(&stats.write_timeouts);
-                return Verdict::Abort;
-            }
+    /// Which deadline has passed, if any.
+    pub(super) fn judge(&self, limits: &Deadlines, stats: &Stats) -> Verdict {
+        if self.unread_too_long(limits) {
+            count(&stats.write_timeouts);
+            return Verdict::Abort;
         }
-        let waited = since(self.since.load(Relaxed));
+        let waited = self.since(&self.since);
+        let partial = self.partial.load(Relaxed) != 0 && self.since(&self.partial) > limits.head;
         match self.phase() {
+            Phase::Idle | Phase::Busy if partial => {
+                count(&stats.head_timeouts);
+                Verdict::Close
+            }
             Phase::Handshake if waited > limits.handshake => Verdict::Abort,
             Phase::Idle => {
                 let allowed = if self.draining() { limits.drain_idle } else { limits.idle };
@@ -292,85 +343,23 @@ impl Pulse {
             | Phase::Gone => Verdict::Fine,
         }
     }
-}
 
-/// All connections of one thread.
-#[derive(Debug)]
-pub(crate) struct Wheel {
-    now: Arc<AtomicU64>,
-    start: Instant,
-    limits: Deadlines,
-    stats: Arc<Stats>,
-    pulses: Mutex<Vec<Arc<Pulse>>>,
-    draining: AtomicBool,
-}
-
-impl Wheel {
-    pub(crate) fn new(limits: Deadlines, stats: Arc<Stats>) -> Arc<Wheel> {
-        Arc::new(Wheel {
-            now: Arc::new(AtomicU64::new(1)),
-            start: clock::instant(),
-            limits,
-            stats,
-            pulses: Mutex::new(Vec::new()),
-            draining: AtomicBool::new(false),
-        })
-    }
-
-    /// A pulse for a new connection; the sweep forgets it when its phase is `Gone`.
-    pub(crate) fn register(&self) -> Arc<Pulse> {
-        let pulse = Arc::new(Pulse::new(Arc::clone(&self.now)));
-        pulse.draining.store(self.draining.load(Relaxed), Relaxed);
-        self.pulses.lock().push(Arc::clone(&pulse));
-        pulse
-    }
-
-    /// Tells every connection, now and later, to end after what it does.
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Relaxed);
-        for pulse in self.pulses.lock().iter() {
-            pulse.draining.store(true, Relaxed);
-            if pulse.phase() == Phase::Idle {
-                pulse.enter(Phase::Idle);
-            }
-            pulse.wake();
+    /// The client does not take its answer: the socket is full, or the windows are shut.
+    fn unread_too_long(&self, limits: &Deadlines) -> bool {
+        if self.owed.load(Relaxed) > 0 && self.since(&self.data_sent) > limits.write_stall {
+            return true;
         }
-    }
-
-    /// Ends every connection at once.
-    pub(crate) fn abort(&self) {
-        for pulse in self.pulses.lock().iter() {
-            pulse.set_verdict(Verdict::Abort);
-            pulse.wake();
+        if self.write_since.load(Relaxed) == 0 {
+            return false;
         }
+        let blocked = self.since(&self.write_since);
+        let total = blocked + Duration::from_millis(self.write_waited.load(Relaxed));
+        let floor = limits.write_rate_min.saturating_mul(total.as_secs());
+        blocked > limits.write_stall
+            || (total > limits.write_stall && self.written.load(Relaxed) < floor)
     }
 
-    /// Looks at every connection once.
-    pub(crate) fn sweep(&self) {
-        self.now.store(1 + self.start.elapsed().as_millis() as u64, Relaxed);
-        self.pulses.lock().retain(|pulse| {
-            if pulse.phase() == Phase::Gone {
-                return false;
-            }
-            // A verdict that was not acted on yet stands.
-            if pulse.verdict() == Verdict::Fine {
-                let verdict = pulse.judge(&self.limits, &self.stats);
-                if verdict != Verdict::Fine {
-                    pulse.set_verdict(verdict);
-                    pulse.wake();
-                }
-            }
-            true
-        });
-    }
-
-    /// Sweeps every tick until dropped.
-    pub(crate) async fn run(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(self.limits.tick);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            self.sweep();
-        }
+    fn since(&self, start: &AtomicU64) -> Duration {
+        Duration::from_millis(self.now().saturating_sub(start.load(Relaxed)))
     }
 }

@@ -16,8 +16,8 @@ use super::accept::{self, Thread};
 use super::certs::Certs;
 use super::gate::Gate;
 use super::listen::{Bound, Front, FrontError};
-use super::pulse::Wheel;
 use super::stats::StatsReading;
+use super::sweep::Wheel;
 use super::{Handler, Stats};
 
 /// A serving front. Dropping it does not stop it; `drain` does.

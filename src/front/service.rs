@@ -44,15 +44,16 @@ impl<H: Handler> Service<H> {
             close_after(&mut response);
             response
         } else {
-            let upgrade = self.pulse.upgrade() == Upgrade::Asked;
-            if upgrade && !asks_for_websocket(&request) {
+            let upgrade = self.pulse.upgrade();
+            let granted = upgrade == Upgrade::Asked && asks_for_websocket(&request);
+            if upgrade != Upgrade::None && !granted {
                 // RFC 9110 7.8: an upgrade may be ignored; h2c and its like always are.
                 request.headers_mut().remove(UPGRADE);
                 request.headers_mut().remove("http2-settings");
             }
             let response = self.guarded(request).await;
-            if upgrade {
-                let granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if upgrade != Upgrade::None {
+                let granted = granted && response.status() == StatusCode::SWITCHING_PROTOCOLS;
                 self.pulse.set_upgrade(if granted { Upgrade::Tunnel } else { Upgrade::None });
             }
             response

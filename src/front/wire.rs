@@ -19,12 +19,14 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
-    /// The socket itself.
-    pub(crate) fn socket(&self) -> &TcpStream {
-        match self {
+    /// Makes the coming close a reset, so that the kernel frees at once what the client
+    /// did not take.
+    pub(crate) fn reset(&self) {
+        let socket = match self {
             Wire::Plain(tcp) => tcp,
             Wire::Tls(tls) => tls.get_ref().0,
-        }
+        };
+        let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
     }
 }
 

@@ -1,0 +1,266 @@
+//! A request head, read once and strictly: request line, fields, framing.
+//!
+//! One pass over the bytes where they lie: the line ends are found by a vectorised
+//! search, names by a table, values by a branch-free scan. A head is judged only when its
+//! end has come; a broken head without an end is still only a partial one, so that the
+//! verdict never depends on where the network cut.
+
+use memchr::memchr;
+
+use super::field::{decimal, has_control, is_host, is_target, is_token, is_token_byte, trim};
+use crate::front::options::Limits;
+use crate::front::service::REFUSED;
+use crate::rules::fault::Fault;
+
+/// Limits of one head and its body's framing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadLimits {
+    /// Bytes of the head.
+    pub(crate) head: usize,
+    /// Bytes of the target.
+    pub(crate) target: usize,
+    /// Field lines.
+    pub(crate) fields: usize,
+    /// Bytes of chunk extensions, and of trailers.
+    pub(crate) overhead: usize,
+    /// Bytes of the body.
+    pub(crate) body: u64,
+}
+
+impl From<&Limits> for HeadLimits {
+    fn from(limits: &Limits) -> Self {
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        HeadLimits {
+            head: size(limits.head_max.bytes()),
+            target: size(limits.target_max.bytes()),
+            fields: limits.fields_max,
+            overhead: size(limits.chunk_overhead_max.bytes()),
+            body: match limits.body_max.bytes() {
+                0 => u64::MAX >> 1,
+                n => n.min(u64::MAX >> 1),
+            },
+        }
+    }
+}
+
+/// How the body is framed (RFC 9112 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// What a head says that matters for the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Bytes of the head, its empty line included.
+    pub(super) len: usize,
+    pub(super) body: Body,
+    pub(super) upgrade: bool,
+}
+
+/// See `read`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Complete(Head),
+    Partial,
+    Refuse(Fault),
+}
+
+/// Reads the head at the start of `bytes`.
+pub(super) fn read(bytes: &[u8], limits: &HeadLimits) -> Outcome {
+    // RFC 9112 2.2: one empty line before a request line is tolerated, not more.
+    let skipped = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+    match bytes.get(skipped) {
+        // Judged at once: TLS on a plain port, or a second empty line.
+        Some(first) if !is_token_byte(*first) && !(skipped == 0 && *first == b'\r') => {
+            return Outcome::Refuse(Fault::BadRequest("no method at the start of a request"));
+        }
+        Some(_) => {}
+        None => return Outcome::Partial,
+    }
+    match parse(bytes, skipped, limits) {
+        Ok(Some(head)) if head.len <= limits.head => Outcome::Complete(head),
+        Ok(Some(_)) => Outcome::Refuse(oversized(bytes, skipped, limits)),
+        Ok(None) if bytes.len() > limits.head => Outcome::Refuse(oversized(bytes, skipped, limits)),
+        Ok(None) => Outcome::Partial,
+        Err(fault) => match end_of_head(bytes, skipped) {
+            Some(end) if end <= limits.head => Outcome::Refuse(fault),
+            None if bytes.len() <= limits.head => Outcome::Partial,
+            _ => Outcome::Refuse(oversized(bytes, skipped, limits)),
+        },
+    }
+}
+
+/// Where the head ends, well formed or not: after the first empty line.
+pub(super) fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        at += memchr(b'\n', bytes.get(at..)?)? + 1;
+        match bytes.get(at..)? {
+            [b'\n', ..] => return Some(at + 1),
+            [b'\r', b'\n', ..] => return Some(at + 2),
+            _ => {}
+        }
+    }
+}
+
+fn oversized(bytes: &[u8], skipped: usize, limits: &HeadLimits) -> Fault {
+    let seen = bytes.get(skipped..bytes.len().min(limits.head)).unwrap_or_default();
+    let line = seen.split(|b| *b == b'\n').next().unwrap_or_default();
+    let target = line.split(|b| *b == b' ').nth(1).unwrap_or_default();
+    if target.len() > limits.target { Fault::UriTooLong } else { Fault::HeadTooLarge }
+}
+
+/// What the fields have said so far.
+#[derive(Debug, Default)]
+struct Seen {
+    host: bool,
+    length: Option<u64>,
+    chunked: bool,
+    upgrade: bool,
+    fields: usize,
+}
+
+fn parse(bytes: &[u8], skipped: usize, limits: &HeadLimits) -> Result<Option<Head>, Fault> {
+    let Some((line, mut at)) = next_line(bytes, skipped)? else { return Ok(None) };
+    let http11 = request_line(line, limits)?;
+    let mut seen = Seen::default();
+    loop {
+        let Some((line, next)) = next_line(bytes, at)? else { return Ok(None) };
+        at = next;
+        if line.is_empty() {
+            break;
+        }
+        seen.fields += 1;
+        if seen.fields > limits.fields {
+            return Err(Fault::HeadTooLarge);
+        }
+        field_line(line, http11, &mut seen)?;
+    }
+    if http11 && !seen.host {
+        return Err(Fault::BadRequest("no Host"));
+    }
+    let body = match (seen.chunked, seen.length) {
+        (true, Some(_)) => {
+            return Err(Fault::BadRequest("Content-Length with Transfer-Encoding"));
+        }
+        (true, None) => Body::Chunked,
+        (false, Some(n)) if n > limits.body => return Err(Fault::BodyTooLarge),
+        (false, Some(0) | None) => Body::None,
+        (false, Some(n)) => Body::Length(n),
+    };
+    Ok(Some(Head { len: at, body, upgrade: seen.upgrade && http11 }))
+}
+
+/// The line that starts at `at` without its CRLF, and where the next one starts.
+fn next_line(bytes: &[u8], at: usize) -> Result<Option<(&[u8], usize)>, Fault> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let Some(end) = memchr(b'\n', rest) else { return Ok(None) };
+    match rest.get(..end) {
+        Some([line @ .., b'\r']) => Ok(Some((line, at + end + 1))),
+        _ => Err(Fault::BadRequest("a line ends without CR")),
+    }
+}
+
+/// `method SP request-target SP HTTP-version` (RFC 9112 3). Returns whether it is 1.1.
+fn request_line(line: &[u8], limits: &HeadLimits) -> Result<bool, Fault> {
+    let mut parts = line.split(|b| *b == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Fault::BadRequest("the request line is not method, target, version"));
+    };
+    if !is_token(method) || method.len() > METHOD_MAX || method == REFUSED.as_bytes() {
+        return Err(Fault::BadRequest("bad method"));
+    }
+    let http11 = match version {
+        b"HTTP/1.1" => true,
+        b"HTTP/1.0" => false,
+        _ => return Err(Fault::BadRequest("the version is neither HTTP/1.1 nor HTTP/1.0")),
+    };
+    if target.len() > limits.target {
+        return Err(Fault::UriTooLong);
+    }
+    match target {
+        // This node is no tunnel (RFC 9110 9.3.6), and PRI is HTTP/2's.
+        _ if method == b"CONNECT" || method == b"PRI" => return Err(Fault::MethodNotAllowed),
+        [b'/', ..] if is_target(target) => {}
+        b"*" if method == b"OPTIONS" => {}
+        _ if is_absolute(target) => {}
+        _ => return Err(Fault::BadRequest("bad request target")),
+    }
+    Ok(http11)
+}
+
+/// `http://host[:port]/path` (RFC 9112 3.2.2), without user information.
+fn is_absolute(target: &[u8]) -> bool {
+    let Some(colon) = memchr(b':', target) else { return false };
+    let (scheme, rest) = target.split_at(colon);
+    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
+        return false;
+    }
+    let Some(rest) = rest.strip_prefix(b"://") else { return false };
+    let end = rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    is_host(authority) && is_target(path)
+}
+
+fn field_line(line: &[u8], http11: bool, seen: &mut Seen) -> Result<(), Fault> {
+    let Some(colon) = memchr(b':', line) else {
+        return Err(Fault::BadRequest("a field line without colon"));
+    };
+    let (name, value) = line.split_at(colon);
+    if !is_token(name) {
+        // Also obs-fold, and a space before the colon (RFC 9112 5.1, 5.2).
+        return Err(Fault::BadRequest("bad field name"));
+    }
+    if has_control(value) {
+        return Err(Fault::BadRequest("a control character in a field value"));
+    }
+    framing_field(name, trim(line.get(colon + 1..).unwrap_or_default()), http11, seen)
+}
+
+/// The fields that decide host, framing and expectation.
+fn framing_field(name: &[u8], value: &[u8], http11: bool, seen: &mut Seen) -> Result<(), Fault> {
+    match name.len() {
+        4 if name.eq_ignore_ascii_case(b"host") => {
+            if seen.host {
+                return Err(Fault::BadRequest("more than one Host"));
+            }
+            if !is_host(value) {
+                return Err(Fault::BadRequest("bad Host"));
+            }
+            seen.host = true;
+        }
+        6 if name.eq_ignore_ascii_case(b"expect") => {
+            if !value.eq_ignore_ascii_case(b"100-continue") {
+                return Err(Fault::ExpectationFailed);
+            }
+        }
+        7 if name.eq_ignore_ascii_case(b"upgrade") => seen.upgrade = true,
+        14 if name.eq_ignore_ascii_case(b"content-length") => {
+            let Some(length) = decimal(value).filter(|n| *n <= u64::MAX >> 1) else {
+                return Err(Fault::BadRequest("bad Content-Length"));
+            };
+            if seen.length.replace(length).is_some() {
+                return Err(Fault::BadRequest("more than one Content-Length"));
+            }
+        }
+        17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            if !http11 {
+                return Err(Fault::BadRequest("Transfer-Encoding in HTTP/1.0"));
+            }
+            if seen.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(Fault::BadRequest("Transfer-Encoding is not exactly chunked"));
+            }
+            seen.chunked = true;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Bytes of the longest registered method, and as much again.
+const METHOD_MAX: usize = 32;

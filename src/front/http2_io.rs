@@ -1,0 +1,224 @@
+//! The stream under hyper's HTTP/2: counts frames both ways and gathers writes.
+//!
+//! The I/O is shared between hyper, which reads and writes frames, and the loop that
+//! drives the connection, which flushes. Both run in one task, so the lock is never
+//! contended; it is there because the parts must be `Send`.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::coalesce::Coalesce;
+use super::frames::{Budgets, DATA, Flood, PREFACE_LEN, Walk, goaway};
+use super::gate::Lease;
+use super::pulse::{Phase, Pulse, Verdict};
+use super::stats::{Stats, count};
+use super::wire::Wire;
+
+/// hyper's handle.
+pub(crate) struct Http2Io(pub(crate) Arc<Mutex<Shared>>);
+
+/// The stream itself.
+pub(crate) struct Shared {
+    wire: Wire,
+    pulse: Arc<Pulse>,
+    stats: Arc<Stats>,
+    /// Bytes read while it was not known that this is HTTP/2.
+    early: Vec<u8>,
+    inward: Walk,
+    outward: Walk,
+    budgets: Budgets,
+    out: Coalesce,
+    flood: Option<Flood>,
+    closing: Option<usize>,
+    _lease: Lease,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        wire: Wire,
+        pulse: Arc<Pulse>,
+        stats: Arc<Stats>,
+        early: Vec<u8>,
+        budgets: Budgets,
+        lease: Lease,
+    ) -> Arc<Mutex<Shared>> {
+        Arc::new(Mutex::new(Shared {
+            wire,
+            pulse,
+            stats,
+            early,
+            inward: Walk::after(PREFACE_LEN),
+            outward: Walk::after(0),
+            budgets,
+            out: Coalesce::default(),
+            flood: None,
+            closing: None,
+            _lease: lease,
+        }))
+    }
+
+    /// Really sends what was gathered; called once before the task sleeps.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.out.poll_flush(&mut self.wire, cx) {
+            Poll::Ready(sent) => {
+                self.pulse.write_progress(sent?);
+                self.out.give_back();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => {
+                self.pulse.write_blocked();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Sends what is left, closes our side and drains the client's for a short while.
+    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut left = match self.closing {
+            Some(left) => left,
+            None => {
+                self.pulse.wait_for(Phase::Linger);
+                ready!(self.poll_flush(cx))?;
+                ready!(Pin::new(&mut self.wire).poll_shutdown(cx))?;
+                LINGER_BYTES_MAX
+            }
+        };
+        let mut scratch = [0u8; 4096];
+        loop {
+            self.closing = Some(left);
+            let mut buf = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.wire).poll_read(cx, &mut buf))?;
+            let n = buf.filled().len();
+            if n == 0 || n >= left {
+                return Poll::Ready(Ok(()));
+            }
+            left -= n;
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(flood) = self.flood {
+            return Poll::Ready(Err(io::Error::other(flood)));
+        }
+        let before = buf.filled().len();
+        if self.early.is_empty() {
+            ready!(Pin::new(&mut self.wire).poll_read(cx, buf))?;
+        } else {
+            let n = self.early.len().min(buf.remaining());
+            buf.put_slice(self.early.get(..n).unwrap_or_default());
+            self.early.drain(..n);
+        }
+        let mut fresh = buf.filled().get(before..).unwrap_or_default();
+        self.budgets.tick(self.pulse.now());
+        self.budgets.finished(self.pulse.take_finished());
+        while let Some(frame) = self.inward.next(&mut fresh) {
+            if let Err(flood) = self.budgets.received(frame) {
+                buf.set_filled(before);
+                return Poll::Ready(Err(self.cut_off(flood)));
+            }
+        }
+        self.pulse.partial(!self.inward.at_boundary() || self.budgets.in_block());
+        Poll::Ready(Ok(()))
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Some(flood) = self.flood {
+            return Poll::Ready(Err(io::Error::other(flood)));
+        }
+        let n = match self.out.poll_write(&mut self.wire, cx, slices) {
+            Poll::Ready(written) => written?,
+            Poll::Pending => {
+                self.pulse.write_blocked();
+                return Poll::Pending;
+            }
+        };
+        self.pulse.write_progress(n);
+        let mut left = n;
+        for slice in slices {
+            let mut part = slice.get(..left.min(slice.len())).unwrap_or_default();
+            left -= part.len();
+            while let Some(frame) = self.outward.next(&mut part) {
+                if frame.kind == DATA {
+                    self.pulse.data_sent();
+                }
+                if let Err(flood) = self.budgets.sent(frame) {
+                    return Poll::Ready(Err(self.cut_off(flood)));
+                }
+            }
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    /// Remembers the flood and, where a frame may begin, says good-bye.
+    fn cut_off(&mut self, flood: Flood) -> io::Error {
+        count(&self.stats.http2_floods);
+        tracing::debug!(%flood, "connection cut off");
+        self.flood = Some(flood);
+        if self.outward.at_boundary() {
+            let farewell = goaway(self.budgets.last_stream());
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            // What does not fit now is not worth waiting for.
+            let _ = self.out.poll_write(&mut self.wire, &mut cx, &[IoSlice::new(&farewell)]);
+        }
+        io::Error::other(flood)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.pulse.verdict() == Verdict::Abort {
+            self.wire.reset();
+        }
+        self.pulse.enter(Phase::Gone);
+    }
+}
+
+impl AsyncRead for Http2Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.lock().read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Http2Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.lock().write(cx, &[IoSlice::new(data)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.lock().write(cx, data)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Done, as far as h2 is concerned: see `Shared::poll_flush`.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The loop that drives the connection closes it, whatever hyper's end was.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Bytes read and thrown away after the last frame.
+const LINGER_BYTES_MAX: usize = 256 << 10;
