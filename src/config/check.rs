@@ -44,7 +44,12 @@ fn origins(config: &Config, sink: &Sink) {
                 format!("origin {:?} is there twice (also [[origin]] {})", origin.name, first + 1);
             sink.error(&format!("{path}.name"), message, None);
         }
-        if origin.servers.is_empty() && !sink.has_error_below(&path) {
+        if origin.directory.is_some() && !origin.servers.is_empty() {
+            let message = format!("origin {:?} has servers and a directory", origin.name);
+            sink.error(&format!("{path}.directory"), message, Some("keep one of them".to_owned()));
+        }
+        let empty = origin.servers.is_empty() && origin.directory.is_none();
+        if empty && !sink.has_error_below(&path) {
             let message = format!("origin {:?} has no servers", origin.name);
             sink.error(&path, message, Some("servers = [\"https://10.0.0.5:8443\"]".to_owned()));
         }

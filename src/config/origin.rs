@@ -9,8 +9,8 @@ use super::reader::Table;
 use super::schema::file;
 use super::value::{number, text};
 use crate::origin::{
-    Address, Balance, CheckOptions, DiscoveryOptions, EjectOptions, GroupOptions, Http2, Panic,
-    PoolOptions, RetryOptions, ServerOptions, Timeouts, TlsOptions,
+    Address, Balance, CheckOptions, DirectoryOptions, DiscoveryOptions, EjectOptions, GroupOptions,
+    Http2, Panic, PoolOptions, RetryOptions, ServerOptions, Symlinks, Timeouts, TlsOptions,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -32,6 +32,7 @@ pub fn origin(mut table: Table<'_>, base: &Path) -> GroupOptions {
     let options = GroupOptions {
         name: name.unwrap_or_default(),
         servers: servers(&mut table),
+        directory: directory(&mut table, base),
         balance: balance(&mut table),
         timeouts: timeouts(table.table("timeouts")),
         pool: pool(table.table("pool")),
@@ -47,6 +48,31 @@ pub fn origin(mut table: Table<'_>, base: &Path) -> GroupOptions {
     };
     table.end();
     options
+}
+
+/// `[origin.directory]`: files served instead of asking servers.
+fn directory(table: &mut Table<'_>, base: &Path) -> Option<DirectoryOptions> {
+    let given = table.has("directory");
+    let mut table = table.table("directory");
+    let root = file(&mut table, "root", base);
+    if given && root.is_none() {
+        table.error("root", "a directory needs its root = \"/var/www\"");
+    }
+    let from = DirectoryOptions::new(root.clone().unwrap_or_default());
+    let links = [
+        ("never", Symlinks::Never),
+        ("inside", Symlinks::Inside),
+        ("anywhere", Symlinks::Anywhere),
+    ];
+    let options = DirectoryOptions {
+        index: table.list("index", &from.index),
+        symlinks: table.word("symlinks", "inside", &links, from.symlinks),
+        precompressed: table.flag("precompressed", from.precompressed),
+        cache_control: table.text_opt("cache_control"),
+        root: from.root,
+    };
+    table.end();
+    root.map(|_| options)
 }
 
 /// `servers = [URL, ...]` for plain ones, then `[[origin.server]]` for those that need more.

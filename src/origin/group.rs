@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use arc_swap::ArcSwap;
 use http::Request;
 
+use super::directory::Directory;
 use super::fault::OriginFault;
 use super::fleet::{Fleet, Tries};
 use super::options::{GroupOptions, Http2};
@@ -16,20 +17,21 @@ use super::state::{GroupState, ServerState};
 use super::{Address, Answer, SendContext, check, discover, tls};
 use crate::base::clock;
 
-/// A group of servers that hold the same content.
+/// A group of servers that hold the same content, or a directory.
 #[derive(Debug)]
 pub struct Group {
     pub(super) common: Arc<Common>,
     pub(super) fleet: ArcSwap<Fleet>,
     tries: Tries,
+    directory: Option<Directory>,
 }
 
 impl Group {
     /// Checks the options and reads certificate files; opens no connection. Errors are
     /// for the operator and name what was expected.
     pub fn new(options: GroupOptions) -> Result<Arc<Self>, String> {
-        if options.servers.is_empty() {
-            return Err(format!("origin {:?} has no servers", options.name));
+        if options.servers.is_empty() == options.directory.is_none() {
+            return Err(format!("origin {:?} needs either servers or a directory", options.name));
         }
         let tls = discover::uses_tls(&options.servers)
             .then(|| tls::client_config(&options.tls, options.http2))
@@ -37,11 +39,12 @@ impl Group {
         if options.proxy_protocol && options.http2 == Http2::Only {
             tracing::warn!(origin = options.name, "PROXY protocol: one request a connection");
         }
+        let directory = options.directory.clone().map(Directory::open).transpose()?;
         let names = Names::new(&options.discovery)?;
         let tries = Tries::new(&options);
         let common = Arc::new(Common { options, tls, names });
         let fleet = ArcSwap::from_pointee(build(&common)?);
-        Ok(Arc::new(Group { common, fleet, tries }))
+        Ok(Arc::new(Group { common, fleet, tries, directory }))
     }
 
     /// Name that sites refer to.
@@ -56,6 +59,9 @@ impl Group {
         request: Request<Outgoing>,
         cx: &SendContext,
     ) -> Result<Answer, OriginFault> {
+        if let Some(directory) = &self.directory {
+            return directory.send(request).await;
+        }
         let mut fleet = self.fleet.load_full();
         if fleet.servers.is_empty() && self.has_services() {
             // The first request may come before the first SRV answer.
@@ -97,7 +103,7 @@ impl Group {
         GroupState {
             name: self.name().to_owned(),
             switched_to: None,
-            directory: None,
+            directory: self.directory.as_ref().map(Directory::root),
             retries: self.tries.retries.load(Ordering::Relaxed),
             retries_refused: self.tries.budget.refused(),
             homeless: self.tries.homeless.load(Ordering::Relaxed),

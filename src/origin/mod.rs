@@ -18,6 +18,7 @@ mod body;
 mod check;
 mod chunks;
 mod dial;
+mod directory;
 mod discover;
 mod fault;
 mod fleet;
@@ -36,9 +37,9 @@ mod resolve;
 mod retry;
 mod server;
 mod state;
-mod tls;
 #[cfg(test)]
-mod trials;
+mod tests;
+mod tls;
 mod wire;
 
 use std::net::SocketAddr;
@@ -49,6 +50,7 @@ use http::Response;
 pub use address::Address;
 pub use answer::Framing;
 pub use body::OriginBody;
+pub use directory::{DirectoryOptions, Symlinks};
 pub use fault::OriginFault;
 pub use group::Group;
 pub use options::{

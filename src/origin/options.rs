@@ -4,14 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::Address;
+use super::directory::DirectoryOptions;
 
 /// One origin: a group of servers that hold the same content, or a directory.
 #[derive(Clone, Debug)]
 pub struct GroupOptions {
     /// Name that sites refer to.
     pub name: String,
-    /// The servers; at least one.
+    /// The servers; at least one unless `directory` is set.
     pub servers: Vec<ServerOptions>,
+    /// Serve files from here instead of asking servers.
+    pub directory: Option<DirectoryOptions>,
     /// How a server is chosen.
     pub balance: Balance,
     /// Deadlines.
@@ -43,6 +46,7 @@ impl Default for GroupOptions {
         GroupOptions {
             name: String::new(),
             servers: Vec::new(),
+            directory: None,
             balance: Balance::LeastLoaded,
             timeouts: Timeouts::default(),
             pool: PoolOptions::default(),

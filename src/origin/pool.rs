@@ -74,11 +74,6 @@ pub fn share(server: &Arc<Server>, one: Shared) {
     with_new_shelf(server, |shelf| shelf.shared.push(one));
 }
 
-/// Idle connections of `server` on this thread; for tests and snapshots.
-pub fn idle(server: &Server) -> usize {
-    with_shelf(server.id(), |shelf| shelf.solo.len()).unwrap_or(0)
-}
-
 fn is_young(born: Instant, now: Instant, options: &PoolOptions) -> bool {
     now.checked_duration_since(born).unwrap_or(Duration::ZERO) < options.age_max
 }

@@ -3,6 +3,7 @@
 //! The scripted origin writes raw bytes, so it can be wrong in every way an origin can be.
 
 mod faults;
+mod files;
 mod fleets;
 mod framing;
 mod pooling;

@@ -1,0 +1,172 @@
+//! A directory as an origin: a small site needs no other web server.
+//!
+//! ```text
+//! target --path--> names --find (openat2 beneath the root)--> file
+//!        --reply--> status, fields, span --stream--> body
+//! ```
+//! The kernel keeps requests inside the root: every open is `openat2` with
+//! `RESOLVE_BENEATH`, so neither `..` nor a link nor a rename in between leads out.
+//! Checking a canonicalised path first was rejected: it races. Files are read on the
+//! blocking pool, never on the network thread. There are no listings and no scripts.
+
+mod find;
+mod mime;
+mod path;
+mod reply;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tokio::sync::mpsc;
+
+use super::Answer;
+use super::body::OriginBody;
+use super::fault::OriginFault;
+use super::outgoing::Outgoing;
+use reply::Reply;
+
+/// A directory that is served.
+#[derive(Clone, Debug)]
+pub struct DirectoryOptions {
+    /// The directory.
+    pub root: PathBuf,
+    /// Files looked for when a path ends with `/`, in order. Default `index.html`.
+    pub index: Vec<String>,
+    /// Which symbolic links are followed.
+    pub symlinks: Symlinks,
+    /// Serve `name.br`, `name.zst` and `name.gz` beside `name` to clients that take them.
+    pub precompressed: bool,
+    /// `Cache-Control` of every file; none by default, so heuristics or the site decide.
+    pub cache_control: Option<String>,
+}
+
+impl DirectoryOptions {
+    /// Defaults for `root`.
+    pub fn new(root: PathBuf) -> Self {
+        DirectoryOptions {
+            root,
+            index: vec!["index.html".to_owned()],
+            symlinks: Symlinks::Inside,
+            precompressed: true,
+            cache_control: None,
+        }
+    }
+}
+
+/// Which symbolic links are followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Symlinks {
+    /// None.
+    Never,
+    /// Relative ones that stay inside the root.
+    #[default]
+    Inside,
+    /// Any. Whoever can write in the root can then publish any readable file.
+    Anywhere,
+}
+
+/// An open directory.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    shared: Arc<Shared>,
+    server: Arc<str>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    root: OwnedFd,
+    options: DirectoryOptions,
+}
+
+impl Directory {
+    /// Opens the root. The error is for the operator.
+    pub fn open(options: DirectoryOptions) -> Result<Self, String> {
+        let shown = options.root.display().to_string();
+        let root = find::open_root(&options.root)
+            .map_err(|error| format!("expected a readable directory, got {shown:?}: {error}"))?;
+        if let Some(value) = &options.cache_control {
+            http::HeaderValue::from_str(value)
+                .map_err(|_| format!("expected a value of Cache-Control, got {value:?}"))?;
+        }
+        Ok(Directory { shared: Arc::new(Shared { root, options }), server: Arc::from(shown) })
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> String {
+        self.server.to_string()
+    }
+
+    /// Answers one request. A request body is not read.
+    pub async fn send(&self, request: Request<Outgoing>) -> Result<Answer, OriginFault> {
+        let shared = self.shared.clone();
+        let (parts, _) = request.into_parts();
+        let prepared = tokio::task::spawn_blocking(move || {
+            let mut reply = reply::build(&shared.root, &shared.options, &parts)?;
+            let first = reply.read_small();
+            first.map(|first| (reply, first))
+        })
+        .await
+        .map_err(|_| OriginFault::Files("reading a file failed inside the node"))?;
+        let (reply, first) = prepared.map_err(trouble)?;
+        Ok(Answer { response: deliver(reply, first), server: self.server.clone() })
+    }
+}
+
+/// Gives a reply its body: in hand if small, else read piece by piece as it is taken.
+fn deliver(reply: Reply, first: Option<Bytes>) -> Response<OriginBody> {
+    let Reply { response, file, span } = reply;
+    let body = match (first, file) {
+        (Some(bytes), _) => OriginBody::full(bytes),
+        (None, Some(file)) if span.length > 0 => {
+            let (tx, rx) = mpsc::channel(PIECES_AHEAD);
+            tokio::task::spawn_blocking(move || read_pieces(&file, span, &tx));
+            OriginBody::files(rx, span.length)
+        }
+        (None, _) => OriginBody::empty(),
+    };
+    response.map(|()| body)
+}
+
+/// Reads `span` and sends it; stops when nobody takes it any more. A file that shrank
+/// meanwhile ends as an error.
+fn read_pieces(file: &File, span: reply::Span, tx: &mpsc::Sender<Result<Bytes, OriginFault>>) {
+    let mut at = span.first;
+    let end = span.first + span.length;
+    while at < end {
+        let want = (end - at).min(PIECE as u64) as usize;
+        let piece = match read_at(file, at, want) {
+            Ok(piece) => Ok(piece),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(OriginFault::Truncated)
+            }
+            Err(error) => Err(trouble(error)),
+        };
+        let failed = piece.is_err();
+        if tx.blocking_send(piece).is_err() || failed {
+            return;
+        }
+        at += want as u64;
+    }
+}
+
+fn read_at(file: &File, at: u64, length: usize) -> io::Result<Bytes> {
+    let mut buffer = vec![0; length];
+    file.read_exact_at(&mut buffer, at)?;
+    Ok(Bytes::from(buffer))
+}
+
+fn trouble(error: io::Error) -> OriginFault {
+    tracing::warn!(%error, "directory origin");
+    OriginFault::Files("a file of the origin cannot be read")
+}
+
+/// Bytes read at once.
+const PIECE: usize = 256 << 10;
+/// Pieces read ahead of the one that is being taken.
+const PIECES_AHEAD: usize = 2;
