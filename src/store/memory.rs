@@ -60,6 +60,9 @@ pub struct MemoryOptions {
     pub policy: MemoryPolicy,
     /// Variants kept for one key (RFC 9111 4.1); the oldest goes first.
     pub variants_max: usize,
+    /// Whether a disk tier takes the victims; `auto` then gives newcomers time to be asked
+    /// for again instead of choosing what is best for memory alone.
+    pub before_disk: bool,
 }
 
 impl Default for MemoryOptions {
@@ -68,6 +71,7 @@ impl Default for MemoryOptions {
             capacity: ByteSize::mib(512),
             policy: MemoryPolicy::default(),
             variants_max: 16,
+            before_disk: false,
         }
     }
 }
@@ -122,7 +126,9 @@ impl Memory {
     pub fn new(options: &MemoryOptions, on_evict: Option<OnEvict>) -> Self {
         let capacity = options.capacity.bytes();
         let engine = match options.policy {
-            MemoryPolicy::Auto => Engine::Sized(Sized::new(capacity, on_evict)),
+            MemoryPolicy::Auto => {
+                Engine::Sized(Sized::new(capacity, options.before_disk, on_evict))
+            }
             MemoryPolicy::TinyLfu => Engine::TinyLfu(TinyLfu::new(capacity, on_evict)),
         };
         Memory { engine, variants_max: options.variants_max.max(1) }

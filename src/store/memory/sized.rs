@@ -1,7 +1,7 @@
 //! The size-aware engine behind the memory tier's interface: `policy` with slots in it.
 
 use super::{Keep, OnEvict, Slot, Victim};
-use crate::store::policy::{Change, Evicted, Goal, Sharded};
+use crate::store::policy::{Change, Evicted, Goal, Sharded, Tuning};
 
 /// The engine.
 pub(super) struct Sized {
@@ -10,8 +10,13 @@ pub(super) struct Sized {
 }
 
 impl Sized {
-    pub(super) fn new(capacity: u64, on_evict: Option<OnEvict>) -> Self {
-        Sized { cache: Sharded::auto(capacity, Goal::Objects), on_evict }
+    pub(super) fn new(capacity: u64, before_disk: bool, on_evict: Option<OnEvict>) -> Self {
+        let cache = if before_disk {
+            Sharded::fixed(capacity, Goal::Objects, Tuning::BEFORE_DISK)
+        } else {
+            Sharded::auto(capacity, Goal::Objects)
+        };
+        Sized { cache, on_evict }
     }
 
     pub(super) fn get(&self, hash: u128) -> Option<Slot> {

@@ -52,7 +52,12 @@ fn entry(key: &Key, language: Option<&str>, body: usize) -> Arc<Entry> {
 fn memory(policy: MemoryPolicy, capacity: u64) -> (Memory, Arc<Mutex<Vec<Victim>>>) {
     let victims: Arc<Mutex<Vec<Victim>>> = Arc::default();
     let seen = victims.clone();
-    let options = MemoryOptions { capacity: ByteSize(capacity), policy, variants_max: 3 };
+    let options = MemoryOptions {
+        capacity: ByteSize(capacity),
+        policy,
+        variants_max: 3,
+        ..Default::default()
+    };
     (Memory::new(&options, Some(Arc::new(move |victim| seen.lock().push(victim)))), victims)
 }
 

@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::order::Goal;
-use super::shelf::{Evicted, Shelf, Tuning};
-use super::tuner::{CANDIDATES, Tuner};
+use super::shelf::{Evicted, Shelf};
+use super::tuner::Tuner;
+use super::tuning::{CANDIDATES, Tuning};
 
 /// The least room of one shard, in bytes.
 const SHARD_MIN: u64 = 128 << 20;

@@ -22,25 +22,7 @@ use hashbrown::HashTable;
 
 use super::history::History;
 use super::order::{Goal, NIL, Order, PROBATION};
-
-/// The settings `auto` chooses between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tuning {
-    /// Frequency from the sketch, which outlives eviction, and not from hits while here.
-    pub history: bool,
-    /// The frequency beyond which hits make no difference; 1 leaves recency and size.
-    pub frequency_max: u8,
-    /// Percentage of the room that newcomers queue in before they are tested.
-    pub probation: u8,
-    /// Whether a newcomer must outrank all it displaces.
-    pub test: bool,
-}
-
-impl Tuning {
-    /// The settings a cache starts with.
-    pub const DEFAULT: Tuning =
-        Tuning { history: false, frequency_max: u8::MAX, probation: 0, test: true };
-}
+use super::tuning::Tuning;
 
 /// What had to go, or was not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]

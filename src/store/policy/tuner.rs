@@ -15,15 +15,8 @@
 //! they chose wrongly (a miss ratio 0.6 points worse on a web trace).
 
 use super::order::Goal;
-use super::shelf::{Evicted, Shelf, Tuning};
-
-/// The settings to choose between. The first is where every cache starts.
-pub const CANDIDATES: [Tuning; 4] = [
-    Tuning::DEFAULT,
-    Tuning { history: true, probation: 1, ..Tuning::DEFAULT },
-    Tuning { history: true, probation: 10, ..Tuning::DEFAULT },
-    Tuning { frequency_max: 2, ..Tuning::DEFAULT },
-];
+use super::shelf::{Evicted, Shelf};
+use super::tuning::{CANDIDATES, Tuning};
 
 /// Keys a shadow may hold before the sample is halved.
 const SHADOW_RESIDENTS_MAX: usize = 4096;
