@@ -19,6 +19,8 @@ pub fn memory(mut table: Table<'_>) -> MemoryOptions {
         capacity: ByteSize(table.size("capacity", from.capacity.bytes(), MIB..1 << 50)),
         policy: table.word("policy", "auto", &words, from.policy),
         variants_max: table.number("variants_max", from.variants_max as u64, 1..1_001) as usize,
+        // Set by the node, which knows whether a disk tier takes the victims.
+        before_disk: from.before_disk,
     };
     table.end();
     options

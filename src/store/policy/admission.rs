@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 pub enum AdmitPolicy {
     /// What memory gives up and was asked for again, then or a little earlier.
     #[default]
-    Again,
+    Evicted,
     /// Everything: when wear is no concern, and for large disks.
     All,
 }
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn everything_is_written_until_the_disk_has_been_full() {
-        let admission = Admission::new(AdmitPolicy::Again, 64);
+        let admission = Admission::new(AdmitPolicy::Evicted, 64);
         assert!(admission.admits(Offer::Stored, 1 << 40, false));
         admission.full();
         assert!(!admission.admits(Offer::Stored, 1 << 40, false));
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn then_only_what_was_asked_for_again() {
-        let admission = Admission::new(AdmitPolicy::Again, 64);
+        let admission = Admission::new(AdmitPolicy::Evicted, 64);
         admission.full();
         assert!(admission.admits(Offer::Evicted { hits: 1 }, 1 << 40, false));
         assert!(!admission.admits(COLD, 2 << 40, false));
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_the_disk_holds_is_replaced_by_a_newer_version_only() {
-        let admission = Admission::new(AdmitPolicy::Again, 64);
+        let admission = Admission::new(AdmitPolicy::Evicted, 64);
         admission.full();
         assert!(admission.admits(Offer::Stored, 1, true));
         assert!(!admission.admits(Offer::Evicted { hits: 9 }, 1, true));
