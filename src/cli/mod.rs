@@ -5,6 +5,7 @@
 //! says what it is for and shows lines that can be typed in.
 
 mod check;
+mod run;
 mod shell;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Run(run::Run),
     Check(check::Check),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -47,6 +49,7 @@ impl Cli {
 
     fn run(self) -> ExitCode {
         match self.verb {
+            Verb::Run(verb) => verb.run(),
             Verb::Check(verb) => verb.run(),
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),

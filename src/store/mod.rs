@@ -4,6 +4,7 @@ pub mod disk;
 pub mod ledger_file;
 pub mod memory;
 pub mod policy;
+pub mod spool;
 
 pub use disk::Disk;
 pub use memory::{Keep, Memory, MemoryOptions, MemoryPolicy, Victim};

@@ -1,0 +1,253 @@
+//! The fetch: owns a `Lead`, asks the origin, settles.
+//!
+//! Runs in a task of its own, so that a client that leaves does not take the fill with it.
+//! Whoever started it is one reader among others, with one difference: an answer that may
+//! not be shared is handed to that client directly, over a channel, and the followers are
+//! told to ask for themselves.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, header, request, response};
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::fill;
+use super::flights::{Lead, Progress};
+use super::routing::{Place, Routing};
+use crate::base::Now;
+use crate::front::Connection;
+use crate::origin::{Answer, OriginBody, Outgoing};
+use crate::rules::asked::Asked;
+use crate::rules::entry::Entry;
+use crate::rules::fault::Fault;
+use crate::rules::forward::{self, Purpose};
+use crate::rules::key::Key;
+use crate::rules::settle::{self, AnswerHead, FillRequest, Settlement, Uncacheable};
+use crate::store::spool::Reader;
+
+/// Everything a fetch needs, owned.
+pub(super) struct Order {
+    pub routing: Arc<Routing>,
+    pub place: Place,
+    pub key: Key,
+    pub asked: Asked,
+    /// The client's request head, normalised.
+    pub parts: request::Parts,
+    pub conn: Arc<Connection>,
+    /// Why the origin is asked.
+    pub errand: Errand,
+}
+
+/// Why the origin is asked.
+#[derive(Clone)]
+pub(super) enum Errand {
+    /// Nothing usable is stored: the whole representation.
+    Fill,
+    /// Nothing usable is stored and the client wants a range: just that.
+    FillRange,
+    /// Is this still good?
+    Revalidate(Arc<Entry>),
+    /// The missing rest of a stored part.
+    Complete(Arc<Entry>),
+}
+
+/// What the client that leads gets.
+pub(super) enum Landing {
+    /// The same as the followers; with a reader if a body streams.
+    Known(Progress, Option<Reader>),
+    /// An answer that is for this client alone.
+    Relay(Box<Relayed>),
+}
+
+/// An answer of the origin that is not stored.
+pub(super) struct Relayed {
+    pub head: response::Parts,
+    pub body: OriginBody,
+    pub requested_at: Now,
+    pub received_at: Now,
+    pub why: Uncacheable,
+}
+
+/// The client that waits for the fetch, if there is one.
+pub(super) type Client = Option<oneshot::Sender<Landing>>;
+
+/// Starts the fetch in a task of its own and waits for what the leading client gets.
+pub(super) async fn lead(shared: &Arc<Shared>, lead: Lead, order: Order) -> Landing {
+    let (landing, landed) = oneshot::channel();
+    let shared = shared.clone();
+    tokio::spawn(async move { run(&shared, lead, order, Some(landing)).await });
+    landed.await.unwrap_or(Landing::Known(Progress::Failed(Fault::Internal), None))
+}
+
+/// Starts a refresh that nobody waits for.
+pub(super) fn refresh(shared: &Arc<Shared>, lead: Lead, order: Order) {
+    let shared = shared.clone();
+    tokio::spawn(async move { run(&shared, lead, order, None).await });
+}
+
+/// Tells the followers, and the client that leads.
+pub(super) fn tell(lead: &Lead, progress: Progress, reader: Option<Reader>, client: Client) {
+    lead.publish(progress.clone());
+    if let Some(client) = client {
+        // A client that has left is no reason to stop.
+        let _ = client.send(Landing::Known(progress, reader));
+    }
+}
+
+impl Errand {
+    /// The stored entry it is about.
+    pub fn stored(&self) -> Option<&Arc<Entry>> {
+        match self {
+            Errand::Fill | Errand::FillRange => None,
+            Errand::Revalidate(entry) | Errand::Complete(entry) => Some(entry),
+        }
+    }
+
+    fn purpose(&self) -> Purpose<'_> {
+        match self {
+            Errand::Fill => Purpose::Fill,
+            Errand::FillRange => Purpose::FillRange,
+            Errand::Revalidate(entry) => Purpose::Revalidate(entry),
+            Errand::Complete(entry) => Purpose::Complete(entry),
+        }
+    }
+}
+
+async fn run(shared: &Arc<Shared>, lead: Lead, mut order: Order, client: Client) {
+    // Twice at most: an answer that fits nothing we have is asked for again, plainly.
+    for _ in 0..2 {
+        let requested_at = shared.clock.now();
+        let (sent_range, answer) = ask(&order).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(fault) => return failed(shared, &lead, &order, fault, client),
+        };
+        let received_at = shared.clock.now();
+        let (head, body) = answer.response.into_parts();
+        let ask = FillRequest {
+            method: &order.parts.method,
+            headers: &order.parts.headers,
+            has_body: false,
+            range: sent_range.as_ref(),
+        };
+        let answer =
+            AnswerHead { status: head.status, headers: &head.headers, requested_at, received_at };
+        let policy = order.place.policy();
+        match settle::settle(&ask, &answer, policy, order.errand.stored()) {
+            Settlement::Refetch if order.errand.stored().is_some() => {
+                order.errand = Errand::Fill;
+            }
+            settlement => {
+                let landed = Arrived { head, body, requested_at, received_at };
+                return land(shared, lead, order, settlement, landed, client).await;
+            }
+        }
+    }
+    let fault = Fault::BadGateway("the origin's answer does not fit the request");
+    failed(shared, &lead, &order, fault, client);
+}
+
+/// An answer's head and the body still to come.
+struct Arrived {
+    head: response::Parts,
+    body: OriginBody,
+    requested_at: Now,
+    received_at: Now,
+}
+
+async fn land(
+    shared: &Arc<Shared>,
+    lead: Lead,
+    order: Order,
+    settlement: Settlement,
+    arrived: Arrived,
+    client: Client,
+) {
+    let status = arrived.head.status.as_u16();
+    let hash = order.key.hash();
+    match settlement {
+        Settlement::Store(storable) => {
+            let limit = order.place.policy().object_max;
+            let filling = fill::Filling { lead, key: order.key, status, client, limit };
+            fill::fill(shared, filling, *storable, arrived.body).await;
+        }
+        Settlement::Freshen(entry) => {
+            shared.memos.refresh_worked(hash);
+            if !lead.is_doomed() {
+                shared.store(&order.key, entry.clone());
+            }
+            let settled =
+                Progress::Settled { entry, fwd_status: Some(status), rescued_from: None };
+            tell(&lead, settled, None, client);
+        }
+        Settlement::Rescue(entry) => {
+            shared.memos.refresh_failed(hash, arrived.received_at);
+            let rescued_from = Some(Fault::BadGateway("the origin answered with an error"));
+            let settled = Progress::Settled { entry, fwd_status: Some(status), rescued_from };
+            tell(&lead, settled, None, client);
+        }
+        Settlement::Outdated(why) => {
+            shared.invalidate(&order.key);
+            relay(&lead, arrived, why, client);
+        }
+        Settlement::Relay(why) => {
+            if why.remember {
+                let ttl = shared.options.uncacheable_memo;
+                shared.memos.remember_uncacheable(hash, arrived.received_at, ttl);
+            }
+            relay(&lead, arrived, why, client);
+        }
+        Settlement::Refetch => {
+            let fault = Fault::BadGateway("the origin's answer does not fit the request");
+            failed(shared, &lead, &order, fault, client);
+        }
+        Settlement::Reject(fault) => failed(shared, &lead, &order, fault, client),
+    }
+}
+
+/// Hands the answer to the client that leads; the others must ask for themselves.
+fn relay(lead: &Lead, arrived: Arrived, why: Uncacheable, client: Client) {
+    lead.publish(Progress::Alone);
+    let Arrived { head, body, requested_at, received_at } = arrived;
+    let relayed = Relayed { head, body, requested_at, received_at, why };
+    if let Some(client) = client {
+        let _ = client.send(Landing::Relay(Box::new(relayed)));
+    }
+}
+
+/// The origin gave no answer: the stored entry rescues if its rules allow (RFC 5861 4,
+/// RFC 9111 4.2.4), else everybody gets the fault.
+fn failed(shared: &Shared, lead: &Lead, order: &Order, fault: Fault, client: Client) {
+    let now = shared.clock.now();
+    shared.memos.refresh_failed(order.key.hash(), now);
+    let rescuer = order.errand.stored().filter(|entry| settle::rescue(entry, now));
+    let progress = match rescuer {
+        Some(entry) => Progress::Settled {
+            entry: entry.clone(),
+            fwd_status: None,
+            rescued_from: Some(fault),
+        },
+        None => Progress::Failed(fault),
+    };
+    tell(lead, progress, None, client);
+}
+
+/// Sends the request. Also returns the `Range` that went with it.
+async fn ask(order: &Order) -> (Option<HeaderValue>, Result<Answer, Fault>) {
+    let forwarded = forward::forward(
+        &order.parts,
+        &order.asked,
+        &order.place.site,
+        order.errand.purpose(),
+        &order.routing.hop(order.conn.peer),
+    );
+    let range = forwarded.headers.get(header::RANGE).cloned();
+    let Some(group) = order.routing.origin(&order.place.site.origin) else {
+        return (range, Err(Fault::BadGateway("the site's origin is not configured")));
+    };
+    let request = Request::from_parts(forwarded, Outgoing::empty());
+    let conn = &order.conn;
+    let context = order.routing.send_context(&order.key, conn.peer, conn.local);
+    let answer = group.send(request, &context).await;
+    (range, answer.map_err(|fault| fault.fault()))
+}

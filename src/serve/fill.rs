@@ -1,0 +1,107 @@
+//! Filling the cache: the origin's body into a spool, the spool into an entry.
+//!
+//! The entry becomes visible only when the body ended as its framing said and has the
+//! length its head announced (promise P4). Anything else fails the spool, which every
+//! reader sees as an abort. A body that grows past what may be stored keeps flowing to
+//! those who read it, in a bounded window, and leaves the table so that nobody else joins.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body::Body as _;
+use smallvec::SmallVec;
+
+use super::Shared;
+use super::fetch::{Client, tell};
+use super::flights::{Lead, Progress};
+use crate::origin::OriginBody;
+use crate::rules::entry::Entry;
+use crate::rules::fault::Fault;
+use crate::rules::key::Key;
+use crate::rules::settle::Storable;
+use crate::store::spool::{Spool, Writer};
+
+const CUT: Fault = Fault::BadGateway("the origin's body was cut short");
+
+/// What a fill owns besides the answer.
+pub(super) struct Filling {
+    pub lead: Lead,
+    pub key: Key,
+    /// The origin's status.
+    pub status: u16,
+    pub client: Client,
+    /// Largest body kept, by the site's policy.
+    pub limit: u64,
+}
+
+/// Streams `body` to the flight's readers and stores it when it is whole.
+pub(super) async fn fill(
+    shared: &Arc<Shared>,
+    filling: Filling,
+    storable: Storable,
+    body: OriginBody,
+) {
+    let Filling { lead, key, status, client, limit } = filling;
+    shared.memos.refresh_worked(key.hash());
+    let seq = lead.seq();
+    let limit = limit.min(shared.options.object_max);
+    let (spool, mut writer) = Spool::new(storable.expected_len);
+    let reader = spool.reader();
+    let Some(head) = head_alone(&storable, &key, seq) else { return };
+    for piece in &storable.prefix {
+        writer.push(piece);
+    }
+    let progress = Progress::Shared { head: Arc::new(head), spool, fwd_status: status };
+    tell(&lead, progress, reader, client);
+    let Some(body) = pump(body, writer, limit, &lead).await else { return };
+    if lead.is_doomed() {
+        return;
+    }
+    if let Some(entry) = storable.into_entry(&key, body, seq) {
+        shared.store(&key, Arc::new(entry));
+        shared.memos.forget_uncacheable(key.hash());
+    }
+}
+
+/// The entry to be, without its body: what followers need to know of it.
+fn head_alone(storable: &Storable, key: &Key, seq: u64) -> Option<Entry> {
+    let mut head = storable.clone();
+    head.expected_len = None;
+    head.into_entry(key, SmallVec::new(), seq)
+}
+
+/// Copies the body over. `None` if it failed or grew past `limit`.
+async fn pump(
+    mut body: OriginBody,
+    mut writer: Writer,
+    limit: u64,
+    lead: &Lead,
+) -> Option<SmallVec<[Bytes; 1]>> {
+    loop {
+        if !poll_fn(|cx| writer.poll_room(cx)).await {
+            // Not stored and nobody reads: give the connection up.
+            writer.fail(CUT);
+            return None;
+        }
+        match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            Some(Ok(frame)) => {
+                // Trailers are not stored: merging them needs knowledge of each field
+                // (RFC 9110 6.5.1).
+                if let Ok(data) = frame.into_data() {
+                    writer.push(&data);
+                    if writer.written() > limit {
+                        lead.leave_table();
+                        writer.keep_window_only();
+                    }
+                }
+            }
+            Some(Err(fault)) => {
+                writer.fail(fault.fault());
+                return None;
+            }
+            None => return writer.finish(),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The meter of one exchange: what will be told about it when it is over.
+//!
+//! Holds cheap handles (reference counts), no copies; they pin the connection's read buffer
+//! no longer than the answer is on its way.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{REFERER, USER_AGENT};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, request};
+
+use super::Shared;
+use crate::base::clock::instant;
+use crate::front::Connection;
+use crate::rules::asked::{Asked, Host, Scheme};
+use crate::rules::outcome::Outcome;
+use crate::rules::site::Site;
+use crate::telemetry::Exchange;
+
+/// Counts one exchange and records it when dropped.
+pub struct Meter {
+    shared: Arc<Shared>,
+    conn: Arc<Connection>,
+    started: Instant,
+    asked: Option<AskedFor>,
+    site: Option<Arc<Site>>,
+    user_agent: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    answered: Instant,
+    status: u16,
+    outcome: Outcome,
+    bytes: u64,
+    cut: bool,
+    ended: bool,
+}
+
+struct AskedFor {
+    method: Method,
+    scheme: Scheme,
+    host: Host,
+    target: PathAndQuery,
+}
+
+impl Meter {
+    /// Starts with the request head's arrival.
+    pub fn start(shared: &Arc<Shared>, conn: &Arc<Connection>) -> Self {
+        let started = instant();
+        Meter {
+            shared: shared.clone(),
+            conn: conn.clone(),
+            started,
+            asked: None,
+            site: None,
+            user_agent: None,
+            referer: None,
+            answered: started,
+            status: 0,
+            outcome: Outcome::default(),
+            bytes: 0,
+            cut: false,
+            ended: false,
+        }
+    }
+
+    /// Remembers who asks with what.
+    pub fn heard(&mut self, asked: &Asked, parts: &request::Parts) {
+        self.asked = Some(AskedFor {
+            method: asked.method.clone(),
+            scheme: asked.scheme,
+            host: asked.host.clone(),
+            target: asked.target.clone(),
+        });
+        self.user_agent = parts.headers.get(USER_AGENT).cloned();
+        self.referer = parts.headers.get(REFERER).cloned();
+    }
+
+    /// Remembers which site serves.
+    pub fn routed(&mut self, site: &Arc<Site>) {
+        self.site = Some(site.clone());
+    }
+
+    /// The head is ready: the time to first byte ends here.
+    pub fn answered(&mut self, status: u16, outcome: Outcome) {
+        self.answered = instant();
+        self.status = status;
+        self.outcome = outcome;
+    }
+
+    /// The method, once it is known.
+    pub fn method(&self) -> Option<&Method> {
+        self.asked.as_ref().map(|asked| &asked.method)
+    }
+
+    /// Whether the connection speaks HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.conn.http2
+    }
+
+    /// Body bytes handed to the connection.
+    pub fn sent(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// The body failed.
+    pub fn cut(&mut self) {
+        self.cut = true;
+    }
+
+    /// The body was handed over to its end.
+    pub fn ended(&mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        let asked = self.asked.as_ref();
+        let scheme = if self.conn.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let finished = instant();
+        self.shared.telemetry.finished(&Exchange {
+            now: self.shared.clock.now(),
+            peer: self.conn.peer,
+            site: self.site.as_ref().map_or("", |site| &site.name),
+            method: asked.map_or("-", |asked| asked.method.as_str()),
+            scheme: asked.map_or(scheme, |asked| asked.scheme),
+            host: asked.map_or("", |asked| asked.host.as_str()),
+            target: asked.map_or("", |asked| asked.target.as_str()),
+            http2: self.conn.http2,
+            status: self.status,
+            bytes: self.bytes,
+            complete: self.ended && !self.cut,
+            duration: finished.duration_since(self.started),
+            ttfb: self.answered.duration_since(self.started),
+            outcome: &self.outcome,
+            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
+            referer: self.referer.as_ref().map(HeaderValue::as_bytes),
+            request_id: None,
+        });
+    }
+}

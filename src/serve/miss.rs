@@ -1,0 +1,233 @@
+//! After a miss: lead or follow, wait for the head, deliver.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, Response, header};
+
+use super::body::Body;
+use super::exchange::{Visit, hit};
+use super::fetch::{self, Errand, Landing, Order};
+use super::flights::{Flight, FlightId, Joined, Progress};
+use super::{answer, deliver, pass};
+use crate::rules::entry::{Entry, Slot};
+use crate::rules::fault::Fault;
+use crate::rules::key::Key;
+use crate::rules::outcome::{Fwd, Outcome, Source};
+use crate::rules::plan::{Plan, Question, plan};
+use crate::rules::settle;
+use crate::rules::variant::Vary;
+use crate::store::spool::Reader;
+
+/// How often a follower whose variant or ledger turned out different joins again before
+/// it asks for itself.
+const JOINS_MAX: usize = 3;
+
+/// Answers a request for which nothing usable is stored.
+pub(super) async fn miss(visit: Visit, key: Key, wanting: Plan, source: Source) -> Response<Body> {
+    let Some((mut errand, fwd)) = errand(wanting) else {
+        let Visit { routing, meter, .. } = visit;
+        return answer::fault(&routing.node, Fault::Internal, meter);
+    };
+    let shared = visit.shared.clone();
+    let now = shared.clock.now();
+    if let Some(entry) = errand.stored().filter(|entry| settle::rescue(entry, now)) {
+        // The last refresh failed a moment ago: do not ask again yet.
+        if shared.memos.is_unwell(key.hash(), now) {
+            return hit(visit, &entry.clone(), source);
+        }
+    }
+    if errand.stored().is_none() && shared.memos.is_uncacheable(key.hash(), now) {
+        return pass::alone(visit, key, fwd, Some("uncacheable")).await;
+    }
+    for _ in 0..JOINS_MAX {
+        let id = flight_id(&visit, &key, &errand);
+        let seq = shared.ledger.seq();
+        match shared.flights.join(id, seq) {
+            Joined::Lead(lead) => {
+                // Somebody may have landed between our lookup and our lead.
+                if let Some(entry) = landed_meanwhile(&visit, &key, &errand) {
+                    return hit(visit, &entry, Source::Memory);
+                }
+                let order = order(&visit, &key, errand);
+                let landing = fetch::lead(&shared, lead, order).await;
+                return land(visit, landing, fwd, source);
+            }
+            Joined::Follow(flight) => {
+                let progress = follow(&visit, &flight).await;
+                if shared.dooms(&flight, &progress) {
+                    shared.flights.supersede(id, &flight);
+                    errand = Errand::Fill;
+                    continue;
+                }
+                match usable(&visit, &progress) {
+                    Use::Yes(reader) => {
+                        return deliver(visit, progress, reader, (fwd, source), true);
+                    }
+                    Use::Alone => return pass::alone(visit, key, fwd, None).await,
+                    Use::OtherVariant => {}
+                }
+            }
+        }
+    }
+    pass::alone(visit, key, fwd, Some("joins")).await
+}
+
+/// Starts a refresh in the background, unless one is under way or has just failed.
+pub(super) fn refresh(visit: &Visit, key: &Key, entry: &Arc<Entry>) {
+    let shared = &visit.shared;
+    if shared.memos.is_unwell(key.hash(), shared.clock.now()) {
+        return;
+    }
+    let errand = Errand::Revalidate(entry.clone());
+    let id = flight_id(visit, key, &errand);
+    if let Joined::Lead(lead) = shared.flights.join(id, shared.ledger.seq()) {
+        fetch::refresh(shared, lead, order(visit, key, errand));
+    }
+}
+
+fn errand(wanting: Plan) -> Option<(Errand, Fwd)> {
+    match wanting {
+        Plan::Revalidate { entry, fwd } => Some((Errand::Revalidate(entry), fwd)),
+        Plan::Complete { entry } => Some((Errand::Complete(entry), Fwd::Partial)),
+        Plan::Miss(fwd) => Some((Errand::Fill, fwd)),
+        Plan::MissRange(fwd) => Some((Errand::FillRange, fwd)),
+        Plan::Hit(_) | Plan::StaleHit(_) | Plan::Pass(_) | Plan::Refuse(_) => None,
+    }
+}
+
+fn order(visit: &Visit, key: &Key, errand: Errand) -> Order {
+    Order {
+        routing: visit.routing.clone(),
+        place: visit.place.clone(),
+        key: key.clone(),
+        asked: visit.asked.clone(),
+        parts: visit.parts.clone(),
+        conn: visit.conn.clone(),
+        errand,
+    }
+}
+
+/// Flights are per key; a range that is fetched alone, a HEAD, and the variant that a
+/// stored entry already names, each fly by themselves.
+fn flight_id(visit: &Visit, key: &Key, errand: &Errand) -> FlightId {
+    let mut hasher = DefaultHasher::new();
+    let mut apart = visit.parts.method == Method::HEAD;
+    visit.parts.method.hash(&mut hasher);
+    if let Errand::FillRange = errand {
+        apart = true;
+        visit.parts.headers.get(header::RANGE).map(HeaderValue::as_bytes).hash(&mut hasher);
+    }
+    if let Some(vary) = errand.stored().and_then(|entry| entry.vary.as_ref()) {
+        apart = true;
+        for (name, value) in &vary.fields {
+            (name, value).hash(&mut hasher);
+        }
+    }
+    FlightId { key: key.hash(), apart: if apart { hasher.finish() | 1 } else { 0 } }
+}
+
+fn landed_meanwhile(visit: &Visit, key: &Key, errand: &Errand) -> Option<Arc<Entry>> {
+    let slot: Slot = visit.shared.lookup(key)?;
+    if let Some(known) = errand.stored() {
+        let news = slot.variants.iter().any(|entry| !Arc::ptr_eq(entry, known));
+        if !news {
+            return None;
+        }
+    }
+    let question = Question {
+        method: &visit.parts.method,
+        headers: &visit.parts.headers,
+        has_body: false,
+        policy: visit.place.policy(),
+        now: visit.shared.clock.now(),
+    };
+    match plan(&question, Some(&slot)) {
+        Plan::Hit(entry) => Some(entry),
+        _ => None,
+    }
+}
+
+/// Waits until the flight's head is known, within the bound.
+async fn follow(visit: &Visit, flight: &Flight) -> Progress {
+    let wait = visit.shared.options.follow_wait;
+    tokio::time::timeout(wait, flight.known()).await.unwrap_or(Progress::Alone)
+}
+
+enum Use {
+    Yes(Option<Reader>),
+    Alone,
+    OtherVariant,
+}
+
+/// Whether a follower may be served from what the flight brought.
+fn usable(visit: &Visit, progress: &Progress) -> Use {
+    let (entry, spool) = match progress {
+        Progress::Shared { head, spool, .. } => (head, Some(spool)),
+        Progress::Settled { entry, .. } => (entry, None),
+        Progress::Failed(_) => return Use::Yes(None),
+        Progress::Requested | Progress::Alone => return Use::Alone,
+    };
+    let language = entry.head.text(&header::CONTENT_LANGUAGE);
+    let matches = |vary: &Vary| vary.matches(&visit.parts.headers, language);
+    if entry.vary.as_ref().is_some_and(|vary| !matches(vary)) {
+        return Use::OtherVariant;
+    }
+    match spool.map(|spool| spool.reader()) {
+        None => Use::Yes(None),
+        Some(Some(reader)) => Use::Yes(Some(reader)),
+        // It turned out too large to store and its beginning is gone.
+        Some(None) => Use::Alone,
+    }
+}
+
+/// What the leading client does with the landing.
+fn land(visit: Visit, landing: Landing, fwd: Fwd, source: Source) -> Response<Body> {
+    match landing {
+        Landing::Known(progress, reader) => {
+            deliver(visit, progress, reader, (fwd, source), false)
+        }
+        Landing::Relay(relayed) => pass::relay(visit, *relayed, fwd),
+    }
+}
+
+fn deliver(
+    visit: Visit,
+    progress: Progress,
+    reader: Option<Reader>,
+    (fwd, source): (Fwd, Source),
+    collapsed: bool,
+) -> Response<Body> {
+    let now = visit.shared.clock.now();
+    let mut outcome = Outcome { fwd: Some(fwd), collapsed, ..Outcome::default() };
+    match progress {
+        Progress::Shared { head, spool, fwd_status } => {
+            outcome.fwd_status = Some(fwd_status);
+            outcome.stored = true;
+            outcome.ttl = Some(head.freshness.ttl_ms(now).div_euclid(1000));
+            match reader {
+                Some(reader) => deliver::streaming(visit, &head, (reader, spool.announced), outcome),
+                None => {
+                    let Visit { routing, meter, .. } = visit;
+                    answer::fault(&routing.node, Fault::Internal, meter)
+                }
+            }
+        }
+        Progress::Settled { entry, fwd_status, rescued_from } => {
+            outcome.fwd_status = fwd_status;
+            outcome.source = source;
+            outcome.stored = rescued_from.is_none();
+            outcome.ttl = Some(entry.freshness.ttl_ms(now).div_euclid(1000));
+            outcome.detail = rescued_from.map(Fault::word);
+            deliver::stored(visit, &entry, outcome)
+        }
+        Progress::Failed(fault) => {
+            let Visit { routing, meter, .. } = visit;
+            answer::origin_fault(&routing.node, fault, outcome, meter)
+        }
+        Progress::Requested | Progress::Alone => {
+            let Visit { routing, meter, .. } = visit;
+            answer::fault(&routing.node, Fault::Internal, meter)
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Level 4: the journey of one exchange from request to last byte.
+//!
+//! `rules` decides, `store` keeps, `origin` fetches, `front` speaks with clients; here the
+//! four meet in the order that `exchange` shows.
+
+mod answer;
+pub mod body;
+mod deliver;
+mod exchange;
+mod fetch;
+mod fill;
+pub mod flights;
+mod log;
+mod memo;
+mod miss;
+mod pass;
+mod routing;
+mod upgrade;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+pub use body::Body;
+pub use routing::{Place, Routing};
+
+use crate::base::Clock;
+use crate::front::{Connection, Handler};
+use crate::rules::entry::{Entry, Slot};
+use crate::rules::fault::Fault;
+use crate::rules::key::{Key, KeySeed};
+use crate::rules::ledger::{Ledger, Verdict};
+use crate::store::{Disk, Memory};
+use crate::telemetry::{Count, Telemetry};
+
+use flights::{Flight, Flights, Progress};
+use memo::Memos;
+
+/// Settings of the journey.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a key whose answer could not be shared is not queued for.
+    pub uncacheable_memo: Duration,
+    /// How long a follower waits for the head of somebody else's fetch before it asks for
+    /// itself.
+    pub follow_wait: Duration,
+    /// Largest body kept, in bytes; longer ones stream through. At most a share of the
+    /// memory tier, whatever the sites' policies say.
+    pub object_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            uncacheable_memo: Duration::from_secs(120),
+            follow_wait: Duration::from_secs(10),
+            object_max: 64 << 20,
+        }
+    }
+}
+
+/// What all exchanges share.
+pub struct Shared {
+    /// Time.
+    pub clock: Clock,
+    /// Seed of the key hash.
+    pub seed: KeySeed,
+    /// Sites and origins; swapped on reload.
+    pub routing: ArcSwap<Routing>,
+    /// The memory tier.
+    pub memory: Arc<Memory>,
+    /// The disk tier, if there is one.
+    pub disk: Option<Arc<Disk>>,
+    /// Purges.
+    pub ledger: Arc<Ledger>,
+    /// Fetches under way.
+    pub flights: Arc<Flights>,
+    /// Counters, log, tail.
+    pub telemetry: Telemetry,
+    /// Settings.
+    pub options: Options,
+    memos: Memos,
+}
+
+/// Where answers are kept, and what purges say of them.
+pub struct Stores {
+    /// The memory tier.
+    pub memory: Arc<Memory>,
+    /// The disk tier, if there is one.
+    pub disk: Option<Arc<Disk>>,
+    /// Purges.
+    pub ledger: Arc<Ledger>,
+}
+
+impl Shared {
+    /// Puts the parts together.
+    pub fn new(
+        clock: Clock,
+        seed: KeySeed,
+        routing: Routing,
+        stores: Stores,
+        telemetry: Telemetry,
+        options: Options,
+    ) -> Self {
+        Shared {
+            clock,
+            seed,
+            routing: ArcSwap::from_pointee(routing),
+            memory: stores.memory,
+            disk: stores.disk,
+            ledger: stores.ledger,
+            flights: Arc::default(),
+            telemetry,
+            options,
+            memos: Memos::default(),
+        }
+    }
+
+    /// The slot of `key` in memory, less what a purge has hit since it was last looked at.
+    fn lookup(&self, key: &Key) -> Option<Slot> {
+        let slot = self.memory.get(key)?;
+        self.unpurged(key, slot)
+    }
+
+    /// Whether it is worth asking the disk for `key`.
+    fn on_disk(&self, key: &Key) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.contains(key))
+    }
+
+    /// The slot of `key` on disk, brought up into memory.
+    async fn lookup_disk(&self, key: &Key) -> Option<Slot> {
+        let slot = self.disk.as_ref()?.get(key).await?;
+        for entry in slot.variants.iter().rev() {
+            self.memory.put(key, entry.clone());
+        }
+        self.unpurged(key, slot)
+    }
+
+    fn unpurged(&self, key: &Key, mut slot: Slot) -> Option<Slot> {
+        let before = slot.variants.len();
+        slot.variants.retain(|entry| self.ledger.verdict(entry) != Verdict::Gone);
+        if slot.variants.len() < before {
+            // The sweep will find it too; nobody should have to look at it again.
+            self.memory.remove(key);
+            for entry in slot.variants.iter().rev() {
+                self.memory.put(key, entry.clone());
+            }
+        }
+        (!slot.variants.is_empty()).then_some(slot)
+    }
+
+    /// Puts `entry` into the cache unless a purge since its request was sent hit it.
+    fn store(&self, key: &Key, entry: Arc<Entry>) {
+        if self.ledger.verdict(&entry) != Verdict::Gone {
+            if let Some(disk) = &self.disk {
+                disk.put(entry.clone());
+            }
+            self.memory.put(key, entry);
+            self.telemetry.counters.add(Count::Stored, 1);
+        }
+    }
+
+    /// Drops what is stored under `key` and dooms a fetch under way for it.
+    fn invalidate(&self, key: &Key) {
+        self.flights.doom(key.hash());
+        self.memory.remove(key);
+        if let Some(disk) = &self.disk {
+            disk.remove(key);
+        }
+    }
+
+    /// Whether a purge since the flight began hits what it brings.
+    fn dooms(&self, flight: &Flight, progress: &Progress) -> bool {
+        if flight.seq == self.ledger.seq() {
+            return false;
+        }
+        match progress {
+            Progress::Shared { head: entry, .. } | Progress::Settled { entry, .. } => {
+                self.ledger.verdict(entry) == Verdict::Gone
+            }
+            Progress::Requested | Progress::Alone | Progress::Failed(_) => false,
+        }
+    }
+}
+
+/// The handler that `front` calls.
+#[derive(Clone)]
+pub struct Serve {
+    shared: Arc<Shared>,
+}
+
+impl Serve {
+    /// A handler over the shared state.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Serve { shared }
+    }
+}
+
+impl Handler for Serve {
+    type Body = Body;
+
+    async fn handle(&self, request: Request<Incoming>, conn: Arc<Connection>) -> Response<Body> {
+        exchange::exchange(&self.shared, request, conn).await
+    }
+
+    fn refuse(&self, fault: Fault, conn: Arc<Connection>) -> Response<Body> {
+        let meter = log::Meter::start(&self.shared, &conn);
+        answer::fault(&self.shared.routing.load().node, fault, meter)
+    }
+}

@@ -1,0 +1,120 @@
+//! Requests in which the cache has no part, and answers that are for one client alone.
+//!
+//! The body streams through in both directions; if either side fails the other sees an
+//! abort, never a clean end. What an unsafe method changed is dropped from the cache
+//! before its answer goes out (RFC 9111 4.4).
+
+use http::{Request, Response, StatusCode, response};
+use hyper::body::Incoming;
+
+use super::body::Body;
+use super::exchange::Visit;
+use super::fetch::Relayed;
+use super::{answer, upgrade};
+use crate::base::Now;
+use crate::origin::{OriginBody, Outgoing};
+use crate::rules::fault::Fault;
+use crate::rules::forward::{self, Purpose};
+use crate::rules::key::Key;
+use crate::rules::invalidate::invalidated;
+use crate::rules::outcome::{Fwd, Outcome};
+use crate::rules::respond::{self, Dress};
+use crate::rules::settle::AnswerHead;
+use crate::telemetry::Event;
+
+/// Passes the request on, with its body.
+pub(super) async fn pass(visit: Visit, key: Key, body: Incoming, fwd: Fwd) -> Response<Body> {
+    send(visit, key, Outgoing::stream(body), fwd, None).await
+}
+
+/// Asks for this client alone, because the flight it followed had nothing for it.
+pub(super) async fn alone(
+    visit: Visit,
+    key: Key,
+    fwd: Fwd,
+    detail: Option<&'static str>,
+) -> Response<Body> {
+    send(visit, key, Outgoing::empty(), fwd, detail).await
+}
+
+async fn send(
+    visit: Visit,
+    key: Key,
+    body: Outgoing,
+    fwd: Fwd,
+    detail: Option<&'static str>,
+) -> Response<Body> {
+    let hop = visit.routing.hop(visit.conn.peer);
+    let upgrades = forward::wants_upgrade(&visit.parts.method, &visit.parts.headers);
+    let purpose = if upgrades { Purpose::Upgrade } else { Purpose::Pass };
+    let site = &visit.place.site;
+    let forwarded = forward::forward(&visit.parts, &visit.asked, site, purpose, &hop);
+    let mut outcome = Outcome { fwd: Some(fwd), detail, ..Outcome::default() };
+    let Some(group) = visit.routing.origin(&visit.place.site.origin).cloned() else {
+        let fault = Fault::BadGateway("the site's origin is not configured");
+        return answer::origin_fault(&visit.routing.node, fault, outcome, visit.meter);
+    };
+    let requested_at = visit.shared.clock.now();
+    let context = visit.routing.send_context(&key, visit.conn.peer, visit.conn.local);
+    let answer = match group.send(Request::from_parts(forwarded, body), &context).await {
+        Ok(answer) => answer,
+        Err(fault) => {
+            return answer::origin_fault(&visit.routing.node, fault.fault(), outcome, visit.meter);
+        }
+    };
+    let received_at = visit.shared.clock.now();
+    let (head, body) = answer.response.into_parts();
+    outcome.fwd_status = Some(head.status.as_u16());
+    invalidate(&visit, &head);
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return upgrade::switch(visit, head, outcome);
+    }
+    finish(visit, head, body, (requested_at, received_at), outcome)
+}
+
+/// What an unsafe method changed is dropped before its answer goes out (RFC 9111 4.4).
+fn invalidate(visit: &Visit, head: &response::Parts) {
+    let query = &visit.place.policy().query;
+    let seed = visit.shared.seed;
+    for key in invalidated(seed, &visit.asked, query, head.status, &head.headers) {
+        visit.shared.invalidate(&key);
+    }
+}
+
+/// Hands an answer that may not be shared to the client whose request brought it.
+pub(super) fn relay(visit: Visit, relayed: Relayed, fwd: Fwd) -> Response<Body> {
+    let Relayed { head, body, requested_at, received_at, why } = relayed;
+    let outcome = Outcome {
+        fwd: Some(fwd),
+        fwd_status: Some(head.status.as_u16()),
+        detail: Some(why.reason),
+        ..Outcome::default()
+    };
+    visit.shared.telemetry.counters.note(Event::Uncacheable, &[why.reason], 1);
+    finish(visit, head, body, (requested_at, received_at), outcome)
+}
+
+fn finish(
+    mut visit: Visit,
+    head: response::Parts,
+    body: OriginBody,
+    (requested_at, received_at): (Now, Now),
+    outcome: Outcome,
+) -> Response<Body> {
+    let answer =
+        AnswerHead { status: head.status, headers: &head.headers, requested_at, received_at };
+    let routing = visit.routing.clone();
+    let dress = Dress {
+        node: &routing.node,
+        via: &routing.via,
+        policy: visit.place.policy(),
+        now: received_at,
+        outcome: &outcome,
+    };
+    let fields = respond::relay(&answer, &dress);
+    visit.meter.answered(head.status.as_u16(), outcome);
+    let mut response = Response::new(Body::relay(body).metered(visit.meter));
+    *response.status_mut() = head.status;
+    *response.headers_mut() = fields;
+    response
+}
