@@ -160,10 +160,10 @@ fn open_disk(config: &Config, clock: &Clock) -> Result<Option<Arc<Disk>>, NodeEr
     if config.disks.is_empty() {
         return Ok(None);
     }
-    let directories = config.disks.iter().map(|one| disk::DirectoryOptions {
-        path: one.path.clone(),
-        capacity: ByteSize(one.size),
-    });
+    let directories = config
+        .disks
+        .iter()
+        .map(|one| disk::DirectoryOptions { path: one.path.clone(), capacity: ByteSize(one.size) });
     let options = disk::Options { directories: directories.collect(), ..Default::default() };
     Ok(Some(Arc::new(Disk::open(options, clock.clone())?)))
 }

@@ -36,7 +36,10 @@ enum Kind {
     Spool(SpoolBody),
     Relay(OriginBody),
     /// Parts of a multipart answer, made up front: each a shared slice or a short header.
-    Parts { parts: std::vec::IntoIter<Bytes>, left: u64 },
+    Parts {
+        parts: std::vec::IntoIter<Bytes>,
+        left: u64,
+    },
 }
 
 struct Stored {
@@ -145,7 +148,9 @@ impl SpoolBody {
             let mut data = match self.reader.poll_next(cx) {
                 Poll::Ready(Some(Ok(data))) => data,
                 Poll::Ready(None) if self.left.is_some_and(|left| left > 0) => {
-                    return Poll::Ready(Some(Err(Fault::BadGateway("body shorter than announced"))));
+                    return Poll::Ready(Some(Err(Fault::BadGateway(
+                        "body shorter than announced",
+                    ))));
                 }
                 other => return other,
             };

@@ -27,9 +27,9 @@ use crate::rules::asked::{Asked, Scheme};
 use crate::rules::door::{self, Arrival};
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
+use crate::rules::forward;
 use crate::rules::key::{Key, key_of};
 use crate::rules::normalise::normalise;
-use crate::rules::forward;
 use crate::rules::outcome::{Fwd, Outcome, Source};
 use crate::rules::plan::{Plan, Question, plan};
 

@@ -176,8 +176,7 @@ async fn land(
             if !lead.is_doomed() {
                 shared.store(&order.key, entry.clone());
             }
-            let settled =
-                Progress::Settled { entry, fwd_status: Some(status), rescued_from: None };
+            let settled = Progress::Settled { entry, fwd_status: Some(status), rescued_from: None };
             tell(&lead, settled, None, client);
         }
         Settlement::Rescue(entry) => {
@@ -222,11 +221,9 @@ fn failed(shared: &Shared, lead: &Lead, order: &Order, fault: Fault, client: Cli
     shared.memos.refresh_failed(order.key.hash(), now);
     let rescuer = order.errand.stored().filter(|entry| settle::rescue(entry, now));
     let progress = match rescuer {
-        Some(entry) => Progress::Settled {
-            entry: entry.clone(),
-            fwd_status: None,
-            rescued_from: Some(fault),
-        },
+        Some(entry) => {
+            Progress::Settled { entry: entry.clone(), fwd_status: None, rescued_from: Some(fault) }
+        }
         None => Progress::Failed(fault),
     };
     tell(lead, progress, None, client);

@@ -184,9 +184,7 @@ fn usable(visit: &Visit, progress: &Progress) -> Use {
 /// What the leading client does with the landing.
 fn land(visit: Visit, landing: Landing, fwd: Fwd, source: Source) -> Response<Body> {
     match landing {
-        Landing::Known(progress, reader) => {
-            deliver(visit, progress, reader, (fwd, source), false)
-        }
+        Landing::Known(progress, reader) => deliver(visit, progress, reader, (fwd, source), false),
         Landing::Relay(relayed) => pass::relay(visit, *relayed, fwd),
     }
 }
@@ -206,7 +204,9 @@ fn deliver(
             outcome.stored = true;
             outcome.ttl = Some(head.freshness.ttl_ms(now).div_euclid(1000));
             match reader {
-                Some(reader) => deliver::streaming(visit, &head, (reader, spool.announced), outcome),
+                Some(reader) => {
+                    deliver::streaming(visit, &head, (reader, spool.announced), outcome)
+                }
                 None => {
                     let Visit { routing, meter, .. } = visit;
                     answer::fault(&routing.node, Fault::Internal, meter)
