@@ -16,14 +16,14 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use crate::base::{ByteSize, Clock};
+use crate::base::Clock;
 use crate::config::Config;
 use crate::front::{self, Certs, Front};
 use crate::origin::Group;
 use crate::rules::key::KeySeed;
 use crate::rules::ledger::Ledger;
 use crate::serve::{self, Routing, Serve, Shared, Stores};
-use crate::store::disk::{self, Disk, DiskError};
+use crate::store::disk::{Disk, DiskError};
 use crate::store::memory::OnEvict;
 use crate::store::{Memory, Victim};
 use crate::telemetry::{AccessLog, Summary, Telemetry};
@@ -157,15 +157,10 @@ fn build(config: &Config, clock: Clock) -> Result<Shared, NodeError> {
 const OBJECT_SHARE: u64 = 4;
 
 fn open_disk(config: &Config, clock: &Clock) -> Result<Option<Arc<Disk>>, NodeError> {
-    if config.disks.is_empty() {
+    if config.disk.directories.is_empty() {
         return Ok(None);
     }
-    let directories = config
-        .disks
-        .iter()
-        .map(|one| disk::DirectoryOptions { path: one.path.clone(), capacity: ByteSize(one.size) });
-    let options = disk::Options { directories: directories.collect(), ..Default::default() };
-    Ok(Some(Arc::new(Disk::open(options, clock.clone())?)))
+    Ok(Some(Arc::new(Disk::open(config.disk.clone(), clock.clone())?)))
 }
 
 fn routing(config: &Config) -> Result<Routing, NodeError> {
