@@ -42,6 +42,7 @@ mod writer;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 pub use self::admit::Offer;
@@ -73,7 +74,7 @@ struct Member {
     weight: f64,
     dir: Arc<Directory>,
     pool: ReadPool,
-    writer: Option<JoinHandle<()>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// How one directory is doing.
@@ -262,11 +263,11 @@ impl Disk {
 
     /// Writes what is queued, leaves a checkpoint in each directory and stops. Blocks for
     /// as long as the disks take; call it off the network threads.
-    pub fn close(mut self) {
+    pub fn close(&self) {
         for member in &self.members {
             member.dir.queue.command(Command::Close);
         }
-        self.members.iter_mut().for_each(Member::join);
+        self.members.iter().for_each(Member::join);
     }
 }
 
@@ -276,7 +277,7 @@ impl Drop for Disk {
         for member in &self.members {
             member.dir.queue.command(Command::Abort);
         }
-        self.members.iter_mut().for_each(Member::join);
+        self.members.iter().for_each(Member::join);
     }
 }
 
@@ -289,11 +290,12 @@ impl Member {
             .name("disk-write".into())
             .spawn(move || writer::run(shared))
             .map_err(failed)?;
-        Ok(Member { id, weight: dir.capacity as f64, dir, pool, writer: Some(writer) })
+        Ok(Member { id, weight: dir.capacity as f64, dir, pool, writer: Mutex::new(Some(writer)) })
     }
 
-    fn join(&mut self) {
-        if let Some(writer) = self.writer.take() {
+    fn join(&self) {
+        let writer = self.writer.lock().take();
+        if let Some(writer) = writer {
             let _ = writer.join();
         }
     }

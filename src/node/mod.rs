@@ -9,24 +9,24 @@
 //! accepted. A reload builds a new `Routing` aside and swaps it; a refused one changes
 //! nothing.
 
-use std::collections::HashMap;
+mod build;
+mod observe;
+mod purges;
+mod staff;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
+use crate::admin::{self, Admin};
 use crate::base::Clock;
 use crate::config::Config;
 use crate::front::{self, Certs, Front};
-use crate::origin::Group;
-use crate::rules::key::KeySeed;
-use crate::rules::ledger::Ledger;
-use crate::serve::{self, Routing, Serve, Shared, Stores};
-use crate::store::disk::{Disk, DiskError};
-use crate::store::memory::OnEvict;
-use crate::store::{Memory, Victim};
-use crate::telemetry::{AccessLog, Summary, Telemetry};
+use crate::serve::{Routing, Serve, Shared};
+use crate::store::disk::DiskError;
+use crate::telemetry::Summary;
 
 /// Threads for what is not on a client's path: admin, background checks.
 const BACKGROUND_THREADS: usize = 2;
@@ -54,6 +54,17 @@ pub enum NodeError {
         /// What is wrong.
         why: String,
     },
+    /// The file that keeps purges.
+    #[error("cannot use the purge ledger {path}: {why}")]
+    Ledger {
+        /// The file.
+        path: String,
+        /// What the system says.
+        why: std::io::Error,
+    },
+    /// The admin API.
+    #[error(transparent)]
+    Admin(#[from] admin::AdminError),
     /// The access log.
     #[error("cannot write the access log: {0}")]
     AccessLog(std::io::Error),
@@ -67,6 +78,7 @@ pub struct Node {
     front: front::Running,
     shared: Arc<Shared>,
     certs: Option<Arc<Certs>>,
+    admin: Option<Admin>,
     addresses: Vec<(Arc<str>, SocketAddr)>,
     background: Runtime,
     drain: Duration,
@@ -85,19 +97,29 @@ impl Node {
         let certs = if sources.is_empty() { None } else { Some(Certs::load(sources)?) };
         let front = Front::bind(config.front.clone(), Vec::new())?;
         let addresses = front.addresses().to_vec();
-        let shared = Arc::new(build(config, clock)?);
+        let built = build::build(config, clock)?;
+        let shared = Arc::new(built.shared);
         watch(&background, &shared.routing.load());
+        let admin = staff::admin(config, &background, &shared, built.purges)?;
         if let Some(certs) = certs.clone() {
             background.spawn(certs.watch(CERTIFICATES_EVERY));
         }
         let serving = shared.clone();
         let front = front.serve(certs.clone(), move |_thread| Serve::new(serving.clone()))?;
-        Ok(Node { front, shared, certs, addresses, background, drain: config.node.drain })
+        observe::front(&shared.telemetry.counters, front.live_stats());
+        observe::stores(&shared);
+        let drain = config.node.drain;
+        Ok(Node { front, shared, certs, admin, addresses, background, drain })
     }
 
     /// Where it listens, by listener name.
     pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
         &self.addresses
+    }
+
+    /// Where the admin API listens, if it is on.
+    pub fn admin_address(&self) -> Option<&admin::Address> {
+        self.admin.as_ref().map(Admin::address)
     }
 
     /// What all exchanges share.
@@ -113,12 +135,17 @@ impl Node {
     /// Takes over sites, rules, origins, trust and certificates of `config`. What needs
     /// other sockets or sizes (listeners, memory, disk) waits for a restart.
     pub fn reload(&self, config: &Config) -> Result<(), NodeError> {
-        let routing = routing(config)?;
+        let routing = build::routing(config)?;
         if let Some(certs) = &self.certs {
             certs.replace(config.tls.sources()?)?;
         }
         watch(&self.background, &routing);
         self.shared.routing.store(Arc::new(routing));
+        if let Some(admin) = &self.admin {
+            if let Err(why) = admin.tokens().reload() {
+                tracing::warn!(%why, "admin tokens not read again, the old ones stay");
+            }
+        }
         Ok(())
     }
 
@@ -127,50 +154,15 @@ impl Node {
     pub fn drain(self) -> (Summary, usize) {
         let cut = self.front.drain(self.drain);
         let summary = self.shared.telemetry.counters.summary();
+        if let Some(admin) = self.admin {
+            self.background.block_on(admin.stop());
+        }
+        if let Some(disk) = &self.shared.disk {
+            disk.close();
+        }
         self.background.shutdown_timeout(Duration::from_secs(1));
         (summary, cut)
     }
-}
-
-fn build(config: &Config, clock: Clock) -> Result<Shared, NodeError> {
-    let disk = open_disk(config, &clock)?;
-    let seed = disk.as_ref().map_or_else(|| KeySeed(rand::random()), |disk| disk.seed());
-    let on_evict = disk.clone().map(|disk| -> OnEvict {
-        Arc::new(move |victim: Victim| {
-            for entry in victim.slot.variants.iter().rev() {
-                disk.evicted(entry.clone());
-            }
-        })
-    });
-    let memory = Arc::new(Memory::new(&config.memory, on_evict));
-    let log = AccessLog::start(config.log.access.clone()).map_err(NodeError::AccessLog)?;
-    let telemetry = Telemetry::new(log);
-    let stores = Stores { memory, disk, ledger: Arc::new(Ledger::new()) };
-    let options = serve::Options {
-        object_max: config.memory.capacity.bytes() / OBJECT_SHARE,
-        ..serve::Options::default()
-    };
-    Ok(Shared::new(clock, seed, routing(config)?, stores, telemetry, options))
-}
-
-/// One object may take at most this share of the memory tier while it is being filled.
-const OBJECT_SHARE: u64 = 4;
-
-fn open_disk(config: &Config, clock: &Clock) -> Result<Option<Arc<Disk>>, NodeError> {
-    if config.disk.directories.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Arc::new(Disk::open(config.disk.clone(), clock.clone())?)))
-}
-
-fn routing(config: &Config) -> Result<Routing, NodeError> {
-    let mut origins = HashMap::new();
-    for options in &config.origins {
-        let failed = |why| NodeError::Origin { name: options.name.clone(), why };
-        let group = Group::new(options.clone()).map_err(failed)?;
-        origins.insert(options.name.clone(), group);
-    }
-    Ok(Routing::new(&config.node.name, config.sites.clone(), origins, config.trust.clone()))
 }
 
 /// Starts the health checks and name lookups of all origins; they end with the group.

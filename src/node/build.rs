@@ -1,0 +1,66 @@
+//! From a configuration to the state that all exchanges share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::NodeError;
+use super::purges::{self, PurgeFile};
+use crate::base::Clock;
+use crate::config::Config;
+use crate::origin::Group;
+use crate::rules::key::KeySeed;
+use crate::serve::{self, Routing, Shared, Stores};
+use crate::store::disk::Disk;
+use crate::store::memory::OnEvict;
+use crate::store::{Memory, Victim};
+use crate::telemetry::{AccessLog, Telemetry};
+
+/// One object may take at most this share of the memory tier while it is being filled.
+const OBJECT_SHARE: u64 = 4;
+
+/// What the node needs to go on.
+pub(super) struct Built {
+    pub shared: Shared,
+    /// Where purges are kept, if anything outlives the process.
+    pub purges: Option<Arc<PurgeFile>>,
+}
+
+pub(super) fn build(config: &Config, clock: Clock) -> Result<Built, NodeError> {
+    let disk = open_disk(config, &clock)?;
+    let seed = disk.as_ref().map_or_else(|| KeySeed(rand::random()), |disk| disk.seed());
+    let (ledger, purges) = purges::open(config)?;
+    let on_evict = disk.clone().map(|disk| -> OnEvict {
+        Arc::new(move |victim: Victim| {
+            for entry in victim.slot.variants.iter().rev() {
+                disk.evicted(entry.clone());
+            }
+        })
+    });
+    let memory = Arc::new(Memory::new(&config.memory, on_evict));
+    let log = AccessLog::start(config.log.access.clone()).map_err(NodeError::AccessLog)?;
+    let telemetry = Telemetry::new(log);
+    let stores = Stores { memory, disk, ledger: Arc::new(ledger) };
+    let options = serve::Options {
+        object_max: config.memory.capacity.bytes() / OBJECT_SHARE,
+        ..serve::Options::default()
+    };
+    let routing = routing(config)?;
+    Ok(Built { shared: Shared::new(clock, seed, routing, stores, telemetry, options), purges })
+}
+
+fn open_disk(config: &Config, clock: &Clock) -> Result<Option<Arc<Disk>>, NodeError> {
+    if config.disk.directories.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(Disk::open(config.disk.clone(), clock.clone())?)))
+}
+
+pub(super) fn routing(config: &Config) -> Result<Routing, NodeError> {
+    let mut origins = HashMap::new();
+    for options in &config.origins {
+        let failed = |why| NodeError::Origin { name: options.name.clone(), why };
+        let group = Group::new(options.clone()).map_err(failed)?;
+        origins.insert(options.name.clone(), group);
+    }
+    Ok(Routing::new(&config.node.name, config.sites.clone(), origins, config.trust.clone()))
+}

@@ -1,0 +1,52 @@
+//! Numbers that the parts keep themselves, lent to `/metrics`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::front::Stats;
+use crate::serve::Shared;
+use crate::telemetry::Counters;
+
+/// Connections, handshakes and limits of the listeners.
+pub(super) fn front(counters: &Counters, stats: Arc<Stats>) {
+    let reading = stats.clone();
+    counters.observe("brink_connections_total", move |emit| {
+        emit(&[], reading.accepted.load(Ordering::Relaxed) as f64);
+    });
+    let reading = stats.clone();
+    counters.observe("brink_connections", move |emit| {
+        let now = reading.read();
+        emit(&[], now.accepted.saturating_sub(now.closed) as f64);
+    });
+    let reading = stats.clone();
+    counters.observe("brink_tls_handshakes_total", move |emit| {
+        emit(&[], reading.handshakes.load(Ordering::Relaxed) as f64);
+    });
+    let reading = stats.clone();
+    counters.observe("brink_tls_failures_total", move |emit| {
+        emit(&[], reading.handshakes_failed.load(Ordering::Relaxed) as f64);
+    });
+    counters.observe("brink_limits_total", move |emit| {
+        const NOT_LIMITS: [&str; 5] =
+            ["accepted", "closed", "handshakes", "handshakes_resumed", "handshakes_failed"];
+        for (name, value) in stats.read().each().filter(|(name, _)| !NOT_LIMITS.contains(name)) {
+            emit(&[name], value as f64);
+        }
+    });
+}
+
+/// The disk tier.
+pub(super) fn stores(shared: &Arc<Shared>) {
+    let Some(disk) = shared.disk.clone() else { return };
+    let failing = disk.clone();
+    shared.telemetry.counters.observe("brink_disk_errors_total", move |emit| {
+        let faults: u64 = failing.stats().iter().map(|one| one.faults).sum();
+        emit(&["device"], faults as f64);
+    });
+    shared.telemetry.counters.observe("brink_disk_dropped_total", move |emit| {
+        let stats = disk.stats();
+        let shed = stats.iter().flat_map(|one| &one.counters);
+        let shed: u64 = shed.filter(|(name, _)| *name == "writes_shed").map(|(_, n)| n).sum();
+        emit(&[], shed as f64);
+    });
+}

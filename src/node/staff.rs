@@ -1,0 +1,53 @@
+//! The admin API of a node: its options, and what it is lent.
+
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+
+use super::NodeError;
+use super::purges::PurgeFile;
+use crate::admin::{self, Address, Admin, Durable, Handles, Located};
+use crate::config::Config;
+use crate::rules::key::key_of;
+use crate::serve::Shared;
+
+pub(super) fn admin(
+    config: &Config,
+    background: &Runtime,
+    shared: &Arc<Shared>,
+    purges: Option<Arc<PurgeFile>>,
+) -> Result<Option<Admin>, NodeError> {
+    let Some(address) = config.admin.addr else { return Ok(None) };
+    let options = admin::Options {
+        listen: Address::Tcp(address),
+        token_file: config.admin.token_file.clone(),
+        ..admin::Options::default()
+    };
+    let started = background.block_on(Admin::start(options, handles(shared, purges)));
+    Ok(Some(started?))
+}
+
+fn handles(shared: &Arc<Shared>, purges: Option<Arc<PurgeFile>>) -> Handles {
+    let (locating, grouping, asking) = (shared.clone(), shared.clone(), shared.clone());
+    Handles {
+        clock: shared.clock.clone(),
+        telemetry: shared.telemetry.clone(),
+        memory: shared.memory.clone(),
+        ledger: shared.ledger.clone(),
+        forgets: shared.disk.is_none(),
+        durable: purges.map(|file| file as Arc<dyn Durable>),
+        locate: Arc::new(move |asked| {
+            let place = locating.routing.load().place(asked)?;
+            let key = key_of(locating.seed, asked, &place.policy().query);
+            Some(Located { site: place.site, rule: place.rule, key })
+        }),
+        groups: Arc::new(move || {
+            grouping.routing.load().origins().map(|(_, group)| group.clone()).collect()
+        }),
+        ready: Arc::new(move || match &asking.disk {
+            Some(disk) if !disk.ready() => Err("the disk tier is still joining".to_owned()),
+            _ => Ok(()),
+        }),
+        warm: None,
+    }
+}
