@@ -263,3 +263,129 @@ fn own_loop(fields: &HeaderMap, cdn_id: &str) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use http::header::{HeaderName, HeaderValue};
+
+    const PLAIN: Arrival<'static> = Arrival { scheme: Scheme::Http, http2: false, cdn_id: "brink" };
+    const SECURE2: Arrival<'static> =
+        Arrival { scheme: Scheme::Https, http2: true, cdn_id: "brink" };
+
+    fn ask(
+        arrival: &Arrival<'_>,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<String, Fault> {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in fields {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            request = request.header(name, HeaderValue::from_str(value).unwrap());
+        }
+        let (parts, ()) = request.body(()).expect("hyper would take it").into_parts();
+        admit(&parts, arrival)
+            .map(|asked| format!("{}:{}{}", asked.host.as_str(), asked.port, asked.target))
+    }
+
+    fn is_bad(outcome: Result<String, Fault>) -> bool {
+        matches!(outcome, Err(Fault::BadRequest(_)))
+    }
+
+    #[test]
+    fn host_must_be_one_valid_name() {
+        let host = |host: &str| ask(&PLAIN, "GET", "/x", &[("host", host)]);
+        for (sent, wanted) in [
+            ("A.example", "a.example:80/x"),
+            ("a.example.", "a.example:80/x"),
+            ("a:8080", "a:8080/x"),
+            ("a:", "a:80/x"),
+            ("[::1]:81", "[::1]:81/x"),
+            ("192.0.2.1", "192.0.2.1:80/x"),
+            ("a_b-c", "a_b-c:80/x"),
+        ] {
+            assert_eq!(host(sent).unwrap(), wanted);
+        }
+        for sent in [
+            "", "a b", "a@b", "u:p@b", "a/b", "a..b", ".", "a:0", "a:99999", "a:+80", "a:80:80",
+            "[::1", "[x]", "[::1]x", "a%41", "a,b", "a#b", "a\\b", "*.a",
+        ] {
+            assert!(is_bad(host(sent)), "{sent}");
+        }
+        assert!(is_bad(ask(&PLAIN, "GET", "/", &[])));
+        assert!(is_bad(ask(&PLAIN, "GET", "/", &[("host", "a"), ("host", "a")])));
+    }
+
+    #[test]
+    fn the_target_s_authority_wins_and_must_fit() {
+        let target = |target: &str, host: &str| ask(&PLAIN, "GET", target, &[("host", host)]);
+        assert_eq!(target("http://b:81/y?z", "a").unwrap(), "b:81/y?z");
+        assert_eq!(target("http://b", "a").unwrap(), "b:80/");
+        assert!(is_bad(target("http://b/y", "a b")));
+        assert!(is_bad(ask(&PLAIN, "GET", "http://b/y", &[])));
+        assert!(is_bad(target("ftp://b/y", "a")));
+        assert!(is_bad(target("http://u@b/y", "a")));
+        assert!(is_bad(target("foo", "a")));
+        assert!(is_bad(target("*", "a")));
+        assert_eq!(ask(&PLAIN, "OPTIONS", "*", &[("host", "a")]).unwrap(), "a:80*");
+        let two = |host: &str| ask(&SECURE2, "GET", "https://b/y", &[("host", host)]);
+        assert_eq!(two("b:443").unwrap(), "b:443/y");
+        assert!(is_bad(two("a")));
+        assert_eq!(ask(&SECURE2, "GET", "https://b/y", &[]).unwrap(), "b:443/y");
+        assert!(is_bad(ask(&SECURE2, "GET", "http://b/y", &[])));
+        let long = format!("/{}", "a".repeat(TARGET_MAX));
+        assert_eq!(target(&long, "a"), Err(Fault::UriTooLong));
+    }
+
+    #[test]
+    fn framing_has_one_reading() {
+        let framed = |fields: &[(&str, &str)]| {
+            let fields = [&[("host", "a")], fields].concat();
+            ask(&PLAIN, "POST", "/", &fields)
+        };
+        assert!(framed(&[("content-length", "5")]).is_ok());
+        assert!(framed(&[("transfer-encoding", "Chunked")]).is_ok());
+        for fields in [
+            &[("content-length", "5"), ("transfer-encoding", "chunked")][..],
+            &[("content-length", "5"), ("content-length", "5")],
+            &[("content-length", "5, 5")],
+            &[("content-length", "+5")],
+            &[("content-length", "")],
+            &[("content-length", "99999999999999999999")],
+            &[("transfer-encoding", "gzip, chunked")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "identity")],
+        ] {
+            assert!(is_bad(framed(fields)), "{fields:?}");
+        }
+        for name in ["connection", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection"]
+        {
+            assert!(is_bad(ask(&SECURE2, "GET", "https://a/", &[(name, "x")])), "{name}");
+        }
+        assert!(is_bad(ask(&SECURE2, "GET", "https://a/", &[("te", "gzip")])));
+        assert!(ask(&SECURE2, "GET", "https://a/", &[("te", "trailers")]).is_ok());
+    }
+
+    #[test]
+    fn methods_expectations_and_loops_are_looked_at() {
+        let get = |fields: &[(&str, &str)]| {
+            let fields = [&[("host", "a")], fields].concat();
+            ask(&PLAIN, "GET", "/", &fields)
+        };
+        for method in ["TRACE", "PURGE"] {
+            let refused = ask(&PLAIN, method, "/", &[("host", "a")]);
+            assert_eq!(refused, Err(Fault::MethodNotAllowed), "{method}");
+        }
+        let connect = ask(&PLAIN, "CONNECT", "a:443", &[("host", "a")]);
+        assert_eq!(connect, Err(Fault::MethodNotAllowed));
+        assert!(ask(&PLAIN, "M-SEARCH", "/", &[("host", "a")]).is_ok());
+        assert!(get(&[("expect", "100-Continue")]).is_ok());
+        assert_eq!(get(&[("expect", "foo")]), Err(Fault::ExpectationFailed));
+        assert!(get(&[("cdn-loop", "other; v=1, brink2")]).is_ok());
+        assert_eq!(get(&[("cdn-loop", "x, Brink; v=1")]), Err(Fault::LoopDetected));
+        let long = "a".repeat(FIELD_MAX);
+        assert_eq!(get(&[("x", &long)]), Err(Fault::HeadTooLarge));
+    }
+}

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
-use smallvec::SmallVec;
 
 use super::asked::Asked;
 use super::door::{self, Arrival};
@@ -284,9 +283,4 @@ pub fn site() -> Site {
         rules: Vec::new(),
         policy: Policy::default(),
     }
-}
-
-/// A body in pieces, for tests that make entries by hand.
-pub fn pieces(texts: &[&'static str]) -> SmallVec<[Bytes; 1]> {
-    texts.iter().map(|text| Bytes::from_static(text.as_bytes())).collect()
 }

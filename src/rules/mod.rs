@@ -8,6 +8,8 @@ pub mod door;
 pub mod entry;
 pub mod fault;
 pub mod forward;
+#[cfg(test)]
+mod forward_tests;
 pub mod freshness;
 pub mod head;
 pub mod hop;
