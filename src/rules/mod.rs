@@ -8,22 +8,13 @@ pub mod door;
 pub mod entry;
 pub mod fault;
 pub mod forward;
-#[cfg(test)]
-mod forward_tests;
 pub mod freshness;
 pub mod head;
 pub mod hop;
 pub mod invalidate;
-#[cfg(test)]
-mod journey;
-#[cfg(test)]
-mod journey_tests;
 pub mod key;
 pub mod ledger;
 mod ledger_layer;
-#[cfg(test)]
-#[path = "tests/ledger.rs"]
-mod ledger_tests;
 pub mod lifetime;
 pub mod list;
 pub mod normalise;
@@ -38,5 +29,7 @@ pub mod settle;
 pub mod site;
 pub mod storable;
 pub mod targeted;
+#[cfg(test)]
+mod tests;
 pub mod validate;
 pub mod variant;

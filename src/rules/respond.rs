@@ -99,9 +99,8 @@ pub fn multipart(
     let opening = |(place, span): (usize, &Span)| {
         let break_before = if place == 0 { "" } else { "\r\n" };
         let Span { first, last } = span;
-        format!(
-            "{break_before}--{boundary}\r\n{kind}Content-Range: bytes {first}-{last}/{total}\r\n\r\n"
-        )
+        let range = format!("Content-Range: bytes {first}-{last}/{total}");
+        format!("{break_before}--{boundary}\r\n{kind}{range}\r\n\r\n")
     };
     let openings: Vec<String> = spans.iter().enumerate().map(opening).collect();
     let closing = format!("\r\n--{boundary}--\r\n");

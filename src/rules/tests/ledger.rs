@@ -8,11 +8,11 @@ use http::StatusCode;
 use proptest::prelude::*;
 use smallvec::SmallVec;
 
-use super::entry::{Entry, Extent};
-use super::freshness::{Freshness, LifetimeSource};
-use super::head::Head;
-use super::ledger::{Ledger, Verdict};
-use super::purge::{self, Purge, PurgeError, Subject, What};
+use crate::rules::entry::{Entry, Extent};
+use crate::rules::freshness::{Freshness, LifetimeSource};
+use crate::rules::head::Head;
+use crate::rules::ledger::{Ledger, Verdict};
+use crate::rules::purge::{self, Purge, PurgeError, Subject, What};
 
 fn entry(key: &str, tags: &[&str], seq: u64) -> Entry {
     Entry {
@@ -178,7 +178,7 @@ fn a_full_ledger_forgets_its_oldest_half_and_stays_correct() {
     for batch in 0..801 {
         ledger.apply(ledger.number(whats(batch * 250).collect(), false, 0));
     }
-    assert!(ledger.len() <= super::ledger::PURGES_MAX && ledger.floor() > 0);
+    assert!(ledger.len() <= crate::rules::ledger::PURGES_MAX && ledger.floor() > 0);
     assert_eq!(ledger.verdict(&old), Verdict::Gone);
     let fresh = entry("http://h:80/", &["t0"], ledger.seq());
     assert_eq!(ledger.verdict(&fresh), Verdict::Live);

@@ -6,9 +6,9 @@ use http::Method;
 use http::header::{HeaderMap, HeaderName};
 use http::uri::PathAndQuery;
 
-use super::asked::{Host, Scheme};
-use super::forward::{Announce, Hop, Purpose, forward, wants_upgrade};
-use super::journey::{map, site};
+use super::bench::{map, site};
+use crate::rules::asked::{Asked, Host, Scheme};
+use crate::rules::forward::{Announce, Hop, Purpose, forward, wants_upgrade};
 
 fn sent(fields: &[(&str, &str)], purpose: Purpose<'_>, hop: &Hop<'_>) -> HeaderMap {
     let asked = Asked {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::date;
-use super::journey::{Bench, EPOCH, Got, Script, script};
+use super::bench::{Bench, EPOCH, Got, Script, script};
+use crate::rules::date;
 
 /// A date this many seconds from the bench's start.
 fn at(offset: i64) -> String {

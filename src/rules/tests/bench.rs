@@ -8,21 +8,21 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
 
-use super::asked::Asked;
-use super::door::{self, Arrival};
-use super::entry::{Entry, Extent, Slot};
-use super::forward::{Announce, Hop, Purpose, forward};
-use super::key::{Key, KeySeed, key_of};
-use super::normalise::normalise;
-use super::outcome::Outcome;
-use super::plan::{Plan, Question, plan};
-use super::range::{self, Wanted};
-use super::respond::{self, Dress};
-use super::settle::{AnswerHead, FillRequest, Settlement, rescue, settle};
-use super::site::{Policy, Site};
-use super::validate::{self, Validators, Verdict};
-use super::{partial, variant};
 use crate::base::clock::{Clock, Now};
+use crate::rules::asked::Asked;
+use crate::rules::door::{self, Arrival};
+use crate::rules::entry::{Entry, Extent, Slot};
+use crate::rules::forward::{Announce, Hop, Purpose, forward};
+use crate::rules::key::{Key, KeySeed, key_of};
+use crate::rules::normalise::normalise;
+use crate::rules::outcome::Outcome;
+use crate::rules::plan::{Plan, Question, plan};
+use crate::rules::range::{self, Wanted};
+use crate::rules::respond::{self, Dress};
+use crate::rules::settle::{AnswerHead, FillRequest, Settlement, Storable, rescue, settle};
+use crate::rules::site::{Policy, Site};
+use crate::rules::validate::{self, Validators, Verdict};
+use crate::rules::{partial, variant};
 
 /// A wall clock that the dates of tests are relative to: Sun, 09 Sep 2001 01:46:40 GMT.
 pub const EPOCH: u64 = 1_000_000_000;
@@ -99,7 +99,8 @@ impl Bench {
         let host = HeaderValue::from_static("example.com");
         request.headers_mut().insert(header::HOST, host);
         let (mut parts, ()) = request.into_parts();
-        let arrival = Arrival { scheme: super::asked::Scheme::Http, http2: false, cdn_id: "brink" };
+        let arrival =
+            Arrival { scheme: crate::rules::asked::Scheme::Http, http2: false, cdn_id: "brink" };
         let asked = door::admit(&parts, &arrival).expect("the bench asks properly");
         normalise(&mut parts.headers, &self.policy);
         let policy = self.policy.clone();
@@ -168,26 +169,9 @@ impl Bench {
             return relayed("pass");
         }
         match settle(&ask, &answer, &self.policy, stored) {
-            Settlement::Store(storable) => {
-                let mut body = storable.prefix.clone();
-                if !script.body.is_empty() {
-                    body.push(Bytes::from_static(script.body.as_bytes()));
-                }
-                let ranged = !storable.prefix.is_empty();
-                let entry = storable.into_entry(&key(asked), body, 0);
-                match entry.map(Arc::new) {
-                    Some(entry) => {
-                        self.keep(entry.clone());
-                        let cut = parts.headers.contains_key(header::RANGE);
-                        let conditional = validate::is_conditional(&parts.headers);
-                        match ranged || conditional || (cut && entry.extent == Extent::Whole) {
-                            true => deliver(&entry, parts, now, "miss", Some(sent)),
-                            false => relayed("miss"),
-                        }
-                    }
-                    None => relayed("cut"),
-                }
-            }
+            Settlement::Store(storable) => self
+                .store(*storable, parts, asked, script, &sent)
+                .unwrap_or_else(|| relayed("miss")),
             Settlement::Freshen(entry) => {
                 self.keep(entry.clone());
                 deliver(&entry, parts, now, "validated", Some(sent))
@@ -202,6 +186,30 @@ impl Bench {
             Settlement::Refetch => self.fetch(parts, asked, Purpose::Fill, None, Some(script)),
             Settlement::Reject(fault) => failed("failed", fault.status().as_u16(), Some(sent)),
         }
+    }
+
+    /// Stores a complete answer; `None` if the client gets the origin's answer as it is.
+    fn store(
+        &mut self,
+        storable: Storable,
+        parts: &http::request::Parts,
+        asked: &Asked,
+        script: &Script,
+        sent: &HeaderMap,
+    ) -> Option<Got> {
+        let mut body = storable.prefix.clone();
+        let completed = !body.is_empty();
+        if !script.body.is_empty() {
+            body.push(Bytes::from_static(script.body.as_bytes()));
+        }
+        let Some(entry) = storable.into_entry(&key(asked), body, 0).map(Arc::new) else {
+            return Some(failed("cut", script.status, Some(sent.clone())));
+        };
+        self.keep(entry.clone());
+        let cut = parts.headers.contains_key(header::RANGE) && entry.extent == Extent::Whole;
+        let ours = completed || cut || validate::is_conditional(&parts.headers);
+        let now = self.clock.now();
+        ours.then(|| deliver(&entry, parts, now, "miss", Some(sent.clone())))
     }
 
     /// Stores an entry as the memory tier does.
@@ -269,7 +277,7 @@ fn failed(how: &'static str, status: u16, sent: Option<HeaderMap>) -> Got {
 }
 
 fn key(asked: &Asked) -> Key {
-    key_of(KeySeed(1), asked, &super::site::QueryKey::All)
+    key_of(KeySeed(1), asked, &crate::rules::site::QueryKey::All)
 }
 
 /// A site without options.
