@@ -152,8 +152,8 @@ impl Drop for Open {
 }
 
 pin_project_lite::pin_project! {
-    /// An answer's body that keeps its exchange open. hyper polls a body only when the
-    /// client has window for more, so the time since the last piece is the client's.
+    /// An answer's body that keeps its exchange open and knows when hyper holds a piece of
+    /// it that the client has no window for.
     struct Tracked<B> {
         #[pin]
         body: B,
@@ -164,7 +164,6 @@ pin_project_lite::pin_project! {
 impl<B: Body> Tracked<B> {
     fn new(body: B, mut open: Open) -> Self {
         open.finished = body.is_end_stream();
-        open.owe(!open.finished);
         Tracked { body, open }
     }
 }
@@ -183,11 +182,11 @@ where
         let mut this = self.project();
         this.open.owe(false);
         let polled = this.body.as_mut().poll_frame(cx);
-        match &polled {
-            Poll::Ready(None) => this.open.finished = true,
-            Poll::Ready(Some(Ok(_))) if this.body.is_end_stream() => this.open.finished = true,
-            Poll::Ready(Some(Ok(_))) => this.open.owe(true),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        if let Poll::Ready(frame) = &polled {
+            // hyper asks for one piece ahead: until it asks again or lets go of the body,
+            // this one (the last, too) waits for the client.
+            this.open.owe(matches!(frame, Some(Ok(_))));
+            this.open.finished = frame.is_none() || this.body.is_end_stream();
         }
         polled
     }
