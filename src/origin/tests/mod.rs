@@ -7,6 +7,9 @@ mod files;
 mod fleets;
 mod framing;
 mod pooling;
+mod reach;
+mod rolling;
+mod secure;
 
 use std::future::Future;
 use std::net::SocketAddr;
