@@ -157,7 +157,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="peers-") as work:
         os.chmod(work, 0o755)
         common = {"files": make_files(work), "tls": make_certificate(work),
-                  "brink": options.brink, "floor": options.floor}
+                  "brink": os.path.abspath(options.brink),
+                  "floor": os.path.abspath(options.floor)}
         wanted = options.servers.split(",")
         made = {kind: common for kind in servers.ALL if kind.name in wanted}
         origin = servers.Origin(work, common).start(cores="1")

@@ -21,6 +21,8 @@ pub const TARGET_MAX: usize = 8 * 1024;
 /// Longest field line in bytes, name and value: what common origins still take. A longer
 /// one would come back as an error of the origin (RFC 9110 5.4, CPDoS).
 pub const FIELD_MAX: usize = 8 * 1024;
+/// Most field lines: each costs work here and at the origin, however short it is.
+pub const FIELDS_MAX: usize = 100;
 /// Longest method in bytes.
 const METHOD_MAX: usize = 32;
 
@@ -101,6 +103,11 @@ fn target(parts: &Parts) -> Result<PathAndQuery, Fault> {
 }
 
 fn fields(fields: &HeaderMap) -> Result<(), Fault> {
+    // The crumbs of a cookie in HTTP/2 are one field (RFC 9113 8.2.3).
+    let crumbs = fields.get_all(header::COOKIE).iter().count();
+    if fields.len() - crumbs > FIELDS_MAX {
+        return Err(Fault::HeadTooLarge);
+    }
     for (name, value) in fields {
         if name.as_str().len() + value.len() > FIELD_MAX {
             return Err(Fault::HeadTooLarge);

@@ -87,6 +87,7 @@ pub fn forward(
             out.headers.append(name.clone(), value.clone());
         }
     }
+    join_cookies(&mut out.headers);
     if let Purpose::Upgrade = purpose {
         out.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         for value in parts.headers.get_all(header::UPGRADE) {
@@ -99,6 +100,18 @@ pub fn forward(
     append(&mut out.headers, header::VIA, format!("{protocol} {}", hop.node));
     append(&mut out.headers, HeaderName::from_static("cdn-loop"), hop.cdn_id.to_owned());
     out
+}
+
+/// HTTP/2 may split Cookie into crumbs; HTTP/1 knows one line (RFC 9113 8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    if fields.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> =
+        fields.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        fields.insert(header::COOKIE, whole);
+    }
 }
 
 /// Whether the request asks to become a WebSocket (RFC 6455 4.1). Other upgrades, `h2c`

@@ -1,0 +1,23 @@
+//! Scenario tests: a scripted origin, raw clients, a node between (see `support`).
+//!
+//! One binary, because every further one costs a link. One file a topic; a test's name is
+//! the sentence it proves. A bug gets its test first and keeps it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod collapse;
+mod door;
+mod framing;
+mod h2_door;
+mod h2_flood;
+mod hit;
+mod isolation;
+mod key;
+mod limits;
+mod origin_faults;
+mod range;
+mod stale;
+mod tls;
+mod validate;
+mod vary;
