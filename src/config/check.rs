@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::Config;
 use super::problem::nearest;
 use super::reader::Sink;
+use crate::admin;
 use crate::front::{Certs, CertsError};
 
 /// Reports errors and warnings about `config` as a whole.
@@ -117,7 +118,9 @@ fn policies(config: &Config, index: usize, sink: &Sink) {
 }
 
 fn admin(config: &Config, sink: &Sink) {
-    let Some(addr) = config.admin.addr else { return };
+    let Some(admin::Options { listen: admin::Address::Tcp(addr), .. }) = config.admin else {
+        return;
+    };
     if !addr.ip().is_loopback() {
         let message = format!("the admin API listens on {addr}, which others can reach");
         let help = "prefer 127.0.0.1 and a tunnel; it is protected by its token alone".to_owned();

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::front::default_name;
 use super::reader::Sink;
 use super::schema::address;
-use super::{AdminOptions, CertificateFiles, Config, LogOptions, NodeOptions, TlsOptions};
+use super::{CertificateFiles, Config, LogOptions, NodeOptions, TlsOptions};
+use crate::admin;
 use crate::base::ByteSize;
 use crate::front::{ListenerOptions, Options};
 use crate::origin::GroupOptions;
@@ -45,6 +46,9 @@ pub struct RunFlags {
 /// Where `brink run --origin URL` listens when nothing else is said.
 const LISTEN: &str = "127.0.0.1:8080";
 
+/// Where the admin token goes without `--admin-token-file`: the working directory.
+const TOKEN_FILE: &str = "brink-admin-token";
+
 /// Name of the origin of `--origin URL`.
 const ORIGIN: &str = "origin";
 
@@ -76,14 +80,21 @@ impl RunFlags {
             trust: Vec::new(),
             memory,
             disk: disk::Options { directories: self.directories(sink), ..disk::Options::default() },
-            admin: AdminOptions {
-                addr: self.admin.as_ref().and_then(|text| addr("--admin", text, sink)),
-                token_file: self.admin_token_file.clone(),
-            },
+            admin: self.admin(sink),
             log: LogOptions::default(),
             origins: self.origins(sink),
             sites: vec![self.site()],
         }
+    }
+
+    fn admin(&self, sink: &Sink) -> Option<admin::Options> {
+        let listen = addr("--admin", self.admin.as_ref()?, sink)?;
+        let token_file = self.admin_token_file.clone().unwrap_or_else(|| TOKEN_FILE.into());
+        Some(admin::Options {
+            listen: admin::Address::Tcp(listen),
+            token_file: Some(token_file),
+            ..admin::Options::default()
+        })
     }
 
     fn origins(&self, sink: &Sink) -> Vec<GroupOptions> {

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::admin;
 use crate::front as front_options;
 use crate::front::{CertSource, Certs, CertsError, ThrowAway};
 use crate::origin::GroupOptions;
@@ -53,8 +54,8 @@ pub struct Config {
     pub memory: MemoryOptions,
     /// The disk tier; none without a directory.
     pub disk: disk::Options,
-    /// The admin listener.
-    pub admin: AdminOptions,
+    /// The admin API, if it is wanted.
+    pub admin: Option<admin::Options>,
     /// Access log and diagnostics.
     pub log: LogOptions,
     /// Origin groups; names are unique.
@@ -108,15 +109,6 @@ pub struct CertificateFiles {
     pub cert: PathBuf,
     /// Private key.
     pub key: PathBuf,
-}
-
-/// `[admin]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AdminOptions {
-    /// Where the admin API listens; `None` switches it off.
-    pub addr: Option<SocketAddr>,
-    /// File with the bearer token; made on first start with mode 0600.
-    pub token_file: Option<PathBuf>,
 }
 
 /// `[log]`.

@@ -14,7 +14,8 @@ use super::problem::{Problem, Severity};
 use super::reader::{Sink, Table};
 use super::site::sites;
 use super::store::{disk, memory};
-use super::{AdminOptions, CertificateFiles, Config, LogOptions, NodeOptions, TlsOptions};
+use super::{CertificateFiles, Config, LogOptions, NodeOptions, TlsOptions};
+use crate::admin;
 use crate::front;
 use crate::telemetry::access_log::{self, Format, Target};
 use crate::telemetry::setup;
@@ -100,13 +101,26 @@ fn trust(mut table: Table<'_>) -> Vec<IpNet> {
     networks
 }
 
-fn admin(mut table: Table<'_>, base: &Path) -> AdminOptions {
-    let options = AdminOptions {
-        addr: table.parsed_opt("addr", address),
-        token_file: file(&mut table, "token_file", base),
+/// The admin API; `None` without an address.
+fn admin(mut table: Table<'_>, base: &Path) -> Option<admin::Options> {
+    let from = admin::Options::default();
+    let listen = table.parsed_opt("addr", |text| match text.strip_prefix("unix:") {
+        Some(path) if path.starts_with('/') => Ok(admin::Address::Unix(PathBuf::from(path))),
+        Some(_) => Err(format!("expected an absolute path after unix:, got {text:?}")),
+        None => address(text).map(admin::Address::Tcp),
+    });
+    let mut rate = |key, from: u32| table.number(key, from.into(), 1..1_000_001) as u32;
+    let changes_per_second = rate("changes_per_second", from.changes_per_second);
+    let failures_per_minute = rate("failures_per_minute", from.failures_per_minute);
+    let options = admin::Options {
+        listen: listen.clone().unwrap_or(from.listen),
+        token_file: Some(base.join(table.text("token_file", "admin-token"))),
+        hosts: table.list("hosts", &from.hosts),
+        changes_per_second,
+        failures_per_minute,
     };
     table.end();
-    options
+    listen.map(|_| options)
 }
 
 fn log(mut table: Table<'_>, base: &Path) -> LogOptions {
