@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 
 use super::NodeError;
 use super::purges::PurgeFile;
-use crate::admin::{self, Address, Admin, Durable, Handles, Located};
+use crate::admin::{Admin, Durable, Handles, Located};
 use crate::config::Config;
 use crate::rules::key::key_of;
 use crate::serve::Shared;
@@ -17,12 +17,7 @@ pub(super) fn admin(
     shared: &Arc<Shared>,
     purges: Option<Arc<PurgeFile>>,
 ) -> Result<Option<Admin>, NodeError> {
-    let Some(address) = config.admin.addr else { return Ok(None) };
-    let options = admin::Options {
-        listen: Address::Tcp(address),
-        token_file: config.admin.token_file.clone(),
-        ..admin::Options::default()
-    };
+    let Some(options) = config.admin.clone() else { return Ok(None) };
     let started = background.block_on(Admin::start(options, handles(shared, purges)));
     Ok(Some(started?))
 }
