@@ -5,6 +5,8 @@
 //! CVE-2023-44487, CVE-2025-8671). The budgets here look at frame headers only, on their
 //! way in and out, and never touch payload.
 
+use smallvec::SmallVec;
+
 use crate::front::options::Http2Options;
 
 /// Finds the frame headers (RFC 9113 4.1) in a stream of bytes, however it is cut.
@@ -80,6 +82,8 @@ pub(crate) struct Budgets {
     block: usize,
     block_open: bool,
     last_stream: u32,
+    /// Streams whose request body has not ended.
+    uploads: SmallVec<[u32; 8]>,
 }
 
 /// A budget is used up; the word says which.
@@ -106,6 +110,7 @@ impl Budgets {
             block: 0,
             block_open: false,
             last_stream: 0,
+            uploads: SmallVec::new(),
         }
     }
 
@@ -117,6 +122,11 @@ impl Budgets {
     /// Whether the client is in the middle of a header block.
     pub(crate) fn in_block(&self) -> bool {
         self.block_open
+    }
+
+    /// How many request bodies are being received.
+    pub(crate) fn uploads(&self) -> usize {
+        self.uploads.len()
     }
 
     /// Begins a new minute when one has passed (`now` in milliseconds).
@@ -144,6 +154,7 @@ impl Budgets {
     /// A frame from the client.
     pub(crate) fn received(&mut self, frame: FrameHead) -> Result<(), Flood> {
         let ack = frame.flags & ACK != 0;
+        self.follow_upload(frame);
         match frame.kind {
             DATA if frame.len == 0 && frame.flags & END_STREAM == 0 => {
                 spend(&mut self.empty, self.limits.empty_frames_per_minute, "empty DATA")
@@ -185,6 +196,7 @@ impl Budgets {
         match frame.kind {
             DATA => self.data_out = self.data_out.saturating_add(1),
             RST_STREAM => {
+                self.uploads.retain(|id| *id != frame.stream);
                 self.local_resets += 1;
                 if self.local_resets > self.limits.local_resets_max {
                     return Err(Flood("provoked RST_STREAM"));
@@ -193,6 +205,18 @@ impl Budgets {
             _ => {}
         }
         Ok(())
+    }
+
+    /// h2 checks the states of streams; here it only matters who still owes a body.
+    fn follow_upload(&mut self, frame: FrameHead) {
+        let opens = frame.kind == HEADERS && frame.stream > self.last_stream;
+        let ends = frame.kind == RST_STREAM
+            || (matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0);
+        if opens && !ends && self.uploads.len() < UPLOADS_MAX {
+            self.uploads.push(frame.stream);
+        } else if ends && !self.uploads.is_empty() {
+            self.uploads.retain(|id| *id != frame.stream);
+        }
     }
 
     /// Encoded bytes are counted before anything is decoded.
@@ -241,6 +265,9 @@ const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 const MINUTE: u64 = 60_000;
+
+/// More streams than any setting allows; h2 refuses what is over its limit.
+const UPLOADS_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -310,6 +337,21 @@ mod tests {
         assert!(budgets.received(frame(1, CONTINUATION, END_HEADERS)).is_err());
         budgets.received(frame(60, HEADERS, 0)).unwrap();
         assert!(budgets.received(frame(60, CONTINUATION, END_HEADERS)).is_err());
+    }
+
+    #[test]
+    fn a_request_body_is_owed_until_it_ends_or_is_reset() {
+        let mut budgets = Budgets::new(Http2Options::default(), 100);
+        let of = |stream, kind, flags| FrameHead { len: 4, kind, flags, stream };
+        budgets.received(of(1, HEADERS, END_HEADERS)).unwrap();
+        budgets.received(of(3, HEADERS, END_HEADERS)).unwrap();
+        budgets.received(of(5, HEADERS, END_HEADERS)).unwrap();
+        budgets.received(of(7, HEADERS, END_HEADERS | END_STREAM)).unwrap();
+        assert_eq!(budgets.uploads(), 3);
+        budgets.received(of(1, DATA, END_STREAM)).unwrap();
+        budgets.received(of(3, RST_STREAM, 0)).unwrap();
+        budgets.sent(of(5, RST_STREAM, 0)).unwrap();
+        assert_eq!(budgets.uploads(), 0);
     }
 
     #[test]

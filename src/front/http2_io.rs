@@ -116,12 +116,17 @@ impl Shared {
         let mut fresh = buf.filled().get(before..).unwrap_or_default();
         self.budgets.tick(self.pulse.now());
         self.budgets.finished(self.pulse.take_finished());
+        let mut uploaded = 0;
         while let Some(frame) = self.inward.next(&mut fresh) {
+            if frame.kind == DATA {
+                uploaded += frame.len;
+            }
             if let Err(flood) = self.budgets.received(frame) {
                 buf.set_filled(before);
                 return Poll::Ready(Err(self.cut_off(flood)));
             }
         }
+        self.pulse.uploads(self.budgets.uploads() > 0, uploaded);
         self.pulse.partial(!self.inward.at_boundary() || self.budgets.in_block());
         Poll::Ready(Ok(()))
     }

@@ -1,4 +1,4 @@
-//! How far each connection is, and which of its deadlines has passed.
+//! How far each connection is: what it waits for, and since when.
 //!
 //! A timer for each request costs 16 % of the user instructions of a hit (it is made,
 //! registered and dropped each time). Instead each connection writes down what it waits
@@ -12,12 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::task::Waker;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::options::Deadlines;
-use super::stats::{Stats, count};
 use crate::rules::fault::Fault;
 
 /// What a connection waits for.
@@ -75,24 +72,26 @@ pub(crate) enum Upgrade {
 /// One connection's state, shared by its I/O wrapper, its service and the sweep.
 #[derive(Debug)]
 pub(crate) struct Pulse {
-    now: Arc<AtomicU64>,
-    phase: AtomicU8,
-    since: AtomicU64,
-    verdict: AtomicU8,
-    upgrade: AtomicU8,
-    draining: AtomicBool,
-    body_bytes: AtomicU64,
-    body_waited: AtomicU64,
-    write_since: AtomicU64,
-    write_waited: AtomicU64,
-    written: AtomicU64,
-    exchanges: AtomicU32,
-    finished: AtomicU32,
-    owed: AtomicU32,
-    data_sent: AtomicU64,
-    partial: AtomicU64,
-    waker: Mutex<Option<Waker>>,
-    fault: Mutex<Option<Fault>>,
+    pub(super) now: Arc<AtomicU64>,
+    pub(super) phase: AtomicU8,
+    pub(super) since: AtomicU64,
+    pub(super) verdict: AtomicU8,
+    pub(super) upgrade: AtomicU8,
+    pub(super) draining: AtomicBool,
+    pub(super) body_bytes: AtomicU64,
+    pub(super) body_waited: AtomicU64,
+    pub(super) write_since: AtomicU64,
+    pub(super) write_waited: AtomicU64,
+    pub(super) written: AtomicU64,
+    pub(super) exchanges: AtomicU32,
+    pub(super) finished: AtomicU32,
+    pub(super) owed: AtomicU32,
+    pub(super) data_sent: AtomicU64,
+    pub(super) partial: AtomicU64,
+    pub(super) upload_begun: AtomicU64,
+    pub(super) upload_moved: AtomicU64,
+    pub(super) waker: Mutex<Option<Waker>>,
+    pub(super) fault: Mutex<Option<Fault>>,
 }
 
 impl Pulse {
@@ -114,6 +113,8 @@ impl Pulse {
             owed: AtomicU32::new(0),
             data_sent: AtomicU64::new(0),
             partial: AtomicU64::new(0),
+            upload_begun: AtomicU64::new(0),
+            upload_moved: AtomicU64::new(0),
             waker: Mutex::new(None),
             fault: Mutex::new(None),
         }
@@ -227,6 +228,23 @@ impl Pulse {
         }
     }
 
+    /// HTTP/2 request bodies: whether one is being received, and the bytes of it that came.
+    pub(crate) fn uploads(&self, open: bool, bytes: usize) {
+        if !open {
+            self.upload_begun.store(0, Relaxed);
+            return;
+        }
+        if self.upload_begun.load(Relaxed) == 0 {
+            self.upload_begun.store(self.now(), Relaxed);
+            self.upload_moved.store(self.now(), Relaxed);
+            self.body_bytes.store(0, Relaxed);
+        }
+        if bytes > 0 {
+            self.upload_moved.store(self.now(), Relaxed);
+            self.body_bytes.store(self.body_bytes.load(Relaxed) + bytes as u64, Relaxed);
+        }
+    }
+
     /// Whether the client is in the middle of an HTTP/2 frame or header block.
     pub(crate) fn partial(&self, partial: bool) {
         match (partial, self.partial.load(Relaxed)) {
@@ -295,71 +313,5 @@ impl Pulse {
         if let Some(waker) = waker {
             waker.wake();
         }
-    }
-
-    /// Which deadline has passed, if any.
-    pub(super) fn judge(&self, limits: &Deadlines, stats: &Stats) -> Verdict {
-        if self.unread_too_long(limits) {
-            count(&stats.write_timeouts);
-            return Verdict::Abort;
-        }
-        let waited = self.since(&self.since);
-        let partial = self.partial.load(Relaxed) != 0 && self.since(&self.partial) > limits.head;
-        match self.phase() {
-            Phase::Idle | Phase::Busy if partial => {
-                count(&stats.head_timeouts);
-                Verdict::Close
-            }
-            Phase::Handshake if waited > limits.handshake => Verdict::Abort,
-            Phase::Idle => {
-                let allowed = if self.draining() { limits.drain_idle } else { limits.idle };
-                if waited <= allowed {
-                    return Verdict::Fine;
-                }
-                count(&stats.idle_timeouts);
-                Verdict::Close
-            }
-            Phase::Head if waited > limits.head => {
-                count(&stats.head_timeouts);
-                Verdict::AnswerTimeout
-            }
-            Phase::Body => {
-                let total = waited + Duration::from_millis(self.body_waited.load(Relaxed));
-                let slow = total > limits.body_grace
-                    && self.body_bytes.load(Relaxed) < limits.body_rate_min * total.as_secs();
-                if !slow && waited <= limits.body_idle {
-                    return Verdict::Fine;
-                }
-                count(&stats.body_timeouts);
-                Verdict::FailBody
-            }
-            Phase::Linger if waited > limits.linger => Verdict::Abort,
-            Phase::Tunnel if waited > limits.tunnel_idle => Verdict::Abort,
-            Phase::Handshake
-            | Phase::Head
-            | Phase::Busy
-            | Phase::Linger
-            | Phase::Tunnel
-            | Phase::Gone => Verdict::Fine,
-        }
-    }
-
-    /// The client does not take its answer: the socket is full, or the windows are shut.
-    fn unread_too_long(&self, limits: &Deadlines) -> bool {
-        if self.owed.load(Relaxed) > 0 && self.since(&self.data_sent) > limits.write_stall {
-            return true;
-        }
-        if self.write_since.load(Relaxed) == 0 {
-            return false;
-        }
-        let blocked = self.since(&self.write_since);
-        let total = blocked + Duration::from_millis(self.write_waited.load(Relaxed));
-        let floor = limits.write_rate_min.saturating_mul(total.as_secs());
-        blocked > limits.write_stall
-            || (total > limits.write_stall && self.written.load(Relaxed) < floor)
-    }
-
-    fn since(&self, start: &AtomicU64) -> Duration {
-        Duration::from_millis(self.now().saturating_sub(start.load(Relaxed)))
     }
 }

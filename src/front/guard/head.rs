@@ -14,17 +14,17 @@ use crate::rules::fault::Fault;
 
 /// Limits of one head and its body's framing.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct HeadLimits {
+pub struct HeadLimits {
     /// Bytes of the head.
-    pub(crate) head: usize,
+    pub head: usize,
     /// Bytes of the target.
-    pub(crate) target: usize,
+    pub target: usize,
     /// Field lines.
-    pub(crate) fields: usize,
+    pub fields: usize,
     /// Bytes of chunk extensions, and of trailers.
-    pub(crate) overhead: usize,
+    pub overhead: usize,
     /// Bytes of the body.
-    pub(crate) body: u64,
+    pub body: u64,
 }
 
 impl From<&Limits> for HeadLimits {

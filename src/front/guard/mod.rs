@@ -15,8 +15,10 @@
 mod chunk;
 mod field;
 mod head;
+mod replay;
 
-pub(crate) use head::HeadLimits;
+pub use head::HeadLimits;
+pub use replay::{Replayed, replay};
 
 use crate::rules::fault::Fault;
 use chunk::Chunks;
@@ -24,7 +26,7 @@ use head::{Body, Outcome};
 
 /// Where in the stream of messages the guard is.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub struct Guard {
     limits: HeadLimits,
     state: State,
 }
@@ -45,23 +47,23 @@ enum State {
 
 /// What to do with a run of bytes: pass the first `pass`, then `then`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Scan {
+pub struct Scan {
     /// Bytes that hyper may see now.
-    pub(crate) pass: usize,
+    pub pass: usize,
     /// Request heads that end among the passed bytes.
-    pub(crate) heads: u32,
+    pub heads: u32,
     /// Body bytes (framing included) among the passed ones.
-    pub(crate) body: usize,
+    pub body: usize,
     /// The first passed head asks for an upgrade. Such a head is always passed in a scan
     /// of its own, so whoever reads this knows which request it is about.
-    pub(crate) upgrade: bool,
+    pub upgrade: bool,
     /// What about the rest.
-    pub(crate) then: Then,
+    pub then: Then,
 }
 
 /// See `Scan`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
+pub enum Then {
     /// There is no rest.
     Done,
     /// The rest is the beginning of a head: scan it again with more bytes after it.
@@ -78,24 +80,25 @@ pub(crate) enum Then {
 }
 
 impl Guard {
-    pub(crate) fn new(limits: HeadLimits) -> Self {
+    /// At the beginning of a connection.
+    pub fn new(limits: HeadLimits) -> Self {
         Guard { limits, state: State::Head }
     }
 
     /// Whether a request body is being received.
-    pub(crate) fn in_body(&self) -> bool {
+    pub fn in_body(&self) -> bool {
         matches!(self.state, State::Length(_) | State::Chunked(_))
     }
 
     /// The upgrade was not granted: HTTP/1 goes on.
-    pub(crate) fn resume(&mut self) {
+    pub fn resume(&mut self) {
         if self.held() {
             self.state = State::Head;
         }
     }
 
     /// Reads on. `bytes` continue where the passed bytes of the last scan ended.
-    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Scan {
+    pub fn scan(&mut self, bytes: &[u8]) -> Scan {
         let mut scan = Scan { pass: 0, heads: 0, body: 0, upgrade: false, then: Then::Done };
         let mut rest = bytes;
         while !rest.is_empty() && scan.then == Then::Done {
@@ -168,7 +171,7 @@ impl Guard {
     /// Whether a head that was partial may be judged now that bytes from `seen` on have
     /// come: its end is among them, or it is too long. Scanning it again each time a byte
     /// comes would cost the square of its length.
-    pub(crate) fn may_be_complete(&self, head: &[u8], seen: usize) -> bool {
+    pub fn may_be_complete(&self, head: &[u8], seen: usize) -> bool {
         // Its first bytes are judged at once, see `head::read`.
         seen < 3
             || head.len() > self.limits.head
@@ -176,7 +179,7 @@ impl Guard {
     }
 
     /// Whether the last request asked for an upgrade that is not answered yet.
-    pub(crate) fn held(&self) -> bool {
+    pub fn held(&self) -> bool {
         matches!(self.state, State::Held)
     }
 }

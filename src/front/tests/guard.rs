@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::front::guard::{Guard, HeadLimits, Then};
+use crate::front::guard::{Guard, HeadLimits, Then, replay};
 use crate::front::options::Limits;
 use crate::rules::fault::Fault;
 
@@ -10,35 +10,9 @@ fn limits() -> HeadLimits {
     HeadLimits::from(&Limits::default())
 }
 
-/// Feeds `bytes` in pieces as a connection would; returns the passed bytes, the number of
-/// heads and the last verdict.
-fn feed(bytes: &[u8], pieces: &[usize], limits: HeadLimits) -> (Vec<u8>, u32, Then) {
-    let mut guard = Guard::new(limits);
-    let (mut held, mut passed, mut heads, mut last) = (Vec::new(), Vec::new(), 0, Then::Done);
-    let mut rest = bytes;
-    let mut cuts = pieces.iter().copied();
-    while !rest.is_empty() {
-        let n = cuts.next().unwrap_or(rest.len()).clamp(1, rest.len());
-        let seen = held.len();
-        held.extend_from_slice(&rest[..n]);
-        rest = &rest[n..];
-        if last == Then::Partial && !guard.may_be_complete(&held, seen) {
-            continue;
-        }
-        loop {
-            let scan = guard.scan(&held);
-            passed.extend(held.drain(..scan.pass));
-            heads += scan.heads;
-            last = scan.then;
-            if last != Then::Alone {
-                break;
-            }
-        }
-        if matches!(last, Then::Refuse(_) | Then::Break(_)) {
-            break;
-        }
-    }
-    (passed, heads, last)
+fn feed(bytes: &[u8], cuts: &[usize], limits: HeadLimits) -> (Vec<u8>, u32, Then) {
+    let replayed = replay(bytes, cuts, limits);
+    (replayed.passed, replayed.heads, replayed.last)
 }
 
 fn verdict(bytes: &[u8]) -> Then {
@@ -213,6 +187,20 @@ fn piece() -> impl Strategy<Value = &'static [u8]> {
         b"X: y\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n",
         b"0\r\n\r\n", b"\0", b"\xff", b"a",
     ])
+}
+
+#[test]
+fn the_fuzz_corpus_holds() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/guard");
+    let mut inputs = 0;
+    for file in std::fs::read_dir(corpus).unwrap() {
+        let input = std::fs::read(file.unwrap().path()).unwrap();
+        let Some((piece, bytes)) = input.split_first() else { continue };
+        let cuts = vec![usize::from(*piece); bytes.len()];
+        assert_eq!(replay(bytes, &[], limits()), replay(bytes, &cuts, limits()));
+        inputs += 1;
+    }
+    assert!(inputs >= 6);
 }
 
 proptest! {

@@ -124,6 +124,20 @@ fn a_client_that_opens_no_window_is_cut_off() {
 }
 
 #[test]
+fn a_request_body_that_does_not_come_ends_the_connection() {
+    let mut options = plain();
+    options.deadlines.body_idle = Duration::from_millis(60);
+    options.deadlines.linger = Duration::from_millis(60);
+    let (running, address) = start(options);
+    let mut stream = hello(address);
+    // POST without END_STREAM, and nothing after it.
+    stream.write_all(&frame(1, 4, 1, &[0x83, 0x84, 0x86, 0x01, 1, b'a'])).unwrap();
+    assert!(goaway(stream).is_some());
+    assert_eq!(running.stats().body_timeouts, 1);
+    running.drain(Duration::from_secs(5));
+}
+
+#[test]
 fn many_streams_are_answered_whole_and_a_drain_says_goaway() {
     let (mut running, address) = start(plain());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
