@@ -11,11 +11,11 @@ use std::sync::Arc;
 use crate::base::Clock;
 use crate::origin::Group;
 use crate::rules::asked::Asked;
-use crate::rules::key::Key;
+use crate::rules::key::{Key, KeySeed, key_of};
 use crate::rules::ledger::Ledger;
 use crate::rules::purge::Purge;
-use crate::rules::site::{Policy, Site};
-use crate::store::Memory;
+use crate::rules::site::{Policy, Site, Sites};
+use crate::store::{Disk, Memory};
 use crate::telemetry::Telemetry;
 
 /// Where a request belongs.
@@ -23,16 +23,24 @@ use crate::telemetry::Telemetry;
 pub struct Located {
     /// The site.
     pub site: Arc<Site>,
-    /// Index of the rule that matched, if one did.
-    pub rule: Option<usize>,
+    /// Name of the rule that matched, if one did.
+    pub rule: Option<String>,
     /// The key it is stored under.
     pub key: Key,
 }
 
 impl Located {
+    /// Finds site, rule and key as a request does.
+    pub fn of(sites: &Sites, seed: KeySeed, asked: &Asked) -> Option<Located> {
+        let (site, policy, rule) = sites.route(asked)?;
+        let key = key_of(seed, asked, &policy.query);
+        Some(Located { site: site.clone(), rule: rule.map(str::to_owned), key })
+    }
+
     /// The policy that applies.
     pub fn policy(&self) -> &Policy {
-        let rule = self.rule.and_then(|index| self.site.rules.get(index));
+        let name = self.rule.as_deref();
+        let rule = self.site.rules.iter().find(|rule| Some(rule.name.as_str()) == name);
         rule.map_or(&self.site.policy, |rule| &rule.policy)
     }
 }
@@ -70,6 +78,8 @@ pub struct Handles {
     pub telemetry: Telemetry,
     /// The memory tier.
     pub memory: Arc<Memory>,
+    /// The disk tier, if there is one.
+    pub disk: Option<Arc<Disk>>,
     /// Purges in memory.
     pub ledger: Arc<Ledger>,
     /// Whether a sweep of the memory tier is enough for the ledger to forget: `false` while
@@ -77,7 +87,7 @@ pub struct Handles {
     pub forgets: bool,
     /// Purges on disk; `None` keeps them in memory only.
     pub durable: Option<Arc<dyn Durable>>,
-    /// Finds site, rule and key of a request.
+    /// Finds site, rule and key of a request (see [`Located::of`]).
     pub locate: Arc<dyn Fn(&Asked) -> Option<Located> + Send + Sync>,
     /// The origin groups in use now.
     pub groups: Arc<dyn Fn() -> Vec<Arc<Group>> + Send + Sync>,

@@ -11,6 +11,7 @@
 
 mod answer;
 mod audit;
+mod explain;
 mod guard;
 mod handles;
 mod limit;
@@ -23,6 +24,7 @@ mod sweep;
 mod tokens;
 #[cfg(test)]
 mod trials;
+mod words;
 
 use std::io;
 use std::net::SocketAddr;
@@ -44,7 +46,7 @@ use sweep::Sweeper;
 /// Settings of the admin listener.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where it listens. Default `127.0.0.1:9090`.
+    /// Where it listens. Default `127.0.0.1:8090`.
     pub listen: Address,
     /// Bearer tokens; made with one of 32 random bytes and mode 0600 if it does not exist.
     /// `None`: a token for this run only, told to nobody, so only health can be asked.
@@ -61,7 +63,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            listen: Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 9090))),
+            listen: Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 8090))),
             token_file: None,
             hosts: Vec::new(),
             changes_per_second: 1_000,

@@ -143,6 +143,9 @@ async fn run(state: &Shared, call: Call, who: String) -> Answer {
             if !call.soft {
                 for key in &keys {
                     state.handles.memory.remove(key);
+                    if let Some(disk) = &state.handles.disk {
+                        disk.remove(key);
+                    }
                 }
             }
             Some(found)

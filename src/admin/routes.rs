@@ -8,7 +8,7 @@ use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
-use super::{State, guard, objects, purge, sight};
+use super::{State, explain, guard, objects, purge, sight};
 
 /// Longest request body in bytes: 256 items of 8 KiB fit.
 const BODY_MAX: usize = 4 << 20;
@@ -76,6 +76,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/purge", Some(Scope::Purge), "Purge by URL, prefix, tag, host, pattern."),
     route("GET", "/v1/purges", READ, "Purges, newest first, and where the ledger stands."),
     route("GET", "/v1/objects", READ, "Stored objects by tag, prefix, host or URL, in pages."),
+    route("GET", "/v1/explain", READ, "Why a URL is or is not a hit, without asking the origin."),
     route("GET", "/v1/top", READ, "Heaviest URLs of the last minutes."),
     route("GET", "/v1/log", READ, "Exchanges as they finish, one JSON object a line."),
     route("GET", "/v1/audit", READ, "The last changes made through this API."),
@@ -130,6 +131,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/v1/purge", post(purge::post))
         .route("/v1/purges", get(purge::list))
         .route("/v1/objects", get(objects::list))
+        .route("/v1/explain", get(explain::explain))
         .route("/v1/top", get(sight::top))
         .route("/v1/log", get(sight::log))
         .route("/v1/audit", get(sight::audit))

@@ -4,9 +4,16 @@
 //! not work, 2 it was asked the wrong way (clap's own code). Help texts teach: each verb
 //! says what it is for and shows lines that can be typed in.
 
+mod admin_client;
 mod check;
+mod explain;
+mod log;
+mod ls;
+mod origin;
+mod purge;
 mod run;
 mod shell;
+mod stats;
 
 use std::process::ExitCode;
 
@@ -37,6 +44,12 @@ pub struct Cli {
 enum Verb {
     Run(run::Run),
     Check(check::Check),
+    Purge(purge::Purge),
+    Stats(stats::Stats),
+    Explain(explain::Explain),
+    Ls(ls::Ls),
+    Log(log::Log),
+    Origin(origin::Origin),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -51,6 +64,12 @@ impl Cli {
         match self.verb {
             Verb::Run(verb) => verb.run(),
             Verb::Check(verb) => verb.run(),
+            Verb::Purge(verb) => verb.run(),
+            Verb::Stats(verb) => verb.run(),
+            Verb::Explain(verb) => verb.run(),
+            Verb::Ls(verb) => verb.run(),
+            Verb::Log(verb) => verb.run(),
+            Verb::Origin(verb) => verb.run(),
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),
         }

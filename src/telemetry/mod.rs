@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod expose;
 pub mod histogram;
 pub mod line;
+pub mod reasons;
 pub mod setup;
 pub mod summary;
 pub mod table;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 pub use access_log::AccessLog;
 pub use counters::{Count, Counters, Event};
 pub use exchange::Exchange;
+pub use reasons::Reasons;
 pub use summary::Summary;
 pub use tail::Tail;
 pub use top::{By, Top};
@@ -38,6 +40,8 @@ pub struct Telemetry {
     pub access_log: Arc<AccessLog>,
     /// Which URLs cause most of the work.
     pub top: Arc<Top>,
+    /// Why URLs were not stored, for `explain`.
+    pub reasons: Arc<Reasons>,
     /// Live followers of the exchanges (`brink log`).
     pub tail: Arc<Tail>,
 }
@@ -49,6 +53,7 @@ impl Telemetry {
             counters: Arc::new(Counters::new()),
             access_log: Arc::new(access_log),
             top: Arc::new(Top::default()),
+            reasons: Arc::new(Reasons::default()),
             tail: Arc::new(Tail::default()),
         };
         let log = Arc::clone(&telemetry.access_log);
@@ -68,6 +73,7 @@ impl Telemetry {
         self.counters.exchange(exchange);
         self.access_log.write(exchange);
         self.top.count(exchange);
+        self.reasons.note(exchange);
         self.tail.send(exchange);
     }
 }

@@ -1,6 +1,7 @@
 //! The admin API as its callers see it: over its socket, with bytes.
 
 mod access;
+mod explains;
 mod purges;
 
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ use crate::rules::freshness::{Freshness, LifetimeSource};
 use crate::rules::head::Head;
 use crate::rules::key::{Key, KeySeed};
 use crate::rules::ledger::Ledger;
-use crate::rules::site::{Policy, Site};
+use crate::rules::site::{Policy, Site, Sites};
 use crate::store::{Memory, MemoryOptions};
 use crate::telemetry::Telemetry;
 
@@ -111,31 +112,24 @@ impl Bench {
 }
 
 fn lent() -> Handles {
-    let site = Arc::new(Site {
+    let sites = Sites::new(vec![Site {
         name: "any".to_owned(),
-        hosts: vec!["*".to_owned()],
+        hosts: ["h", "i"].map(str::to_owned).to_vec(),
         origin: "app".to_owned(),
         host_header: None,
         redirect_https: None,
         rules: Vec::new(),
         policy: Policy::default(),
-    });
+    }]);
     Handles {
         clock: Clock::manual(WALL_MS),
         telemetry: Telemetry::quiet(),
         memory: Arc::new(Memory::new(&MemoryOptions::default(), None)),
+        disk: None,
         ledger: Arc::new(Ledger::new()),
         forgets: true,
         durable: None,
-        locate: Arc::new(move |asked| {
-            if asked.host.as_str() == "unknown.example" {
-                return None;
-            }
-            let (scheme, host) = (asked.scheme.as_str(), asked.host.as_str());
-            let text = format!("{scheme}://{host}:{}{}", asked.port, asked.target);
-            let key = Key::new(SEED, SmallVec::from_slice(text.as_bytes()));
-            Some(Located { site: site.clone(), rule: None, key })
-        }),
+        locate: Arc::new(move |asked| Located::of(&sites, SEED, asked)),
         groups: Arc::new(Vec::new),
         ready: Arc::new(|| Ok(())),
         warm: None,

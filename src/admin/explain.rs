@@ -1,0 +1,280 @@
+//! `GET /v1/explain`: why a URL is or is not a hit, without asking the origin.
+//!
+//! It walks the way a request walks: site and rule, key, what is stored in which tier,
+//! which variant matches, what `rules::plan` says now; then adds what only an observer
+//! knows: the last purge that hit the URL, why its last answer was not stored, and in
+//! plain words what would make it a hit.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Refusal, ok};
+use super::handles::{Handles, Located};
+use super::objects::{Object, asked_for};
+use super::words;
+use crate::base::Now;
+use crate::rules::asked::Asked;
+use crate::rules::entry::{Entry, Slot};
+use crate::rules::ledger::Verdict;
+use crate::rules::normalise::normalise;
+use crate::rules::plan::{Plan, Question, plan};
+use crate::rules::purge::Subject;
+use crate::rules::site::{Policy, QueryKey};
+
+type Shared = Arc<super::State>;
+
+/// Request fields one may ask with.
+const HEADERS_MAX: usize = 32;
+
+/// `GET /v1/explain?url=...&header=Name: value&header=...`.
+pub(super) async fn explain(State(state): State<Shared>, RawQuery(query): RawQuery) -> Answer {
+    let (url, headers) = question(query.as_deref().unwrap_or(""))?;
+    let asked = asked_for(&url)?;
+    let handles = &state.handles;
+    let Some(located) = (handles.locate)(&asked) else {
+        return ok(json!({
+            "url": url,
+            "site": null,
+            "now": {"verdict": "refuse", "why": "no site serves this host: the answer is 421"},
+            "advice": [format!("add {:?} to the hosts of a site", asked.host.as_str())],
+        }));
+    };
+    let (slot, tier) = stored(handles, &located).await;
+    ok(tell(handles, &asked, headers, &located, (slot, tier)))
+}
+
+/// What is stored and in which tier, less what is purged.
+async fn stored(handles: &Handles, located: &Located) -> (Option<Slot>, &'static str) {
+    let live = |mut slot: Slot| {
+        slot.variants.retain(|entry| handles.ledger.verdict(entry) != Verdict::Gone);
+        (!slot.variants.is_empty()).then_some(slot)
+    };
+    if let Some(slot) = handles.memory.get(&located.key).and_then(live) {
+        return (Some(slot), "memory");
+    }
+    if let Some(disk) = &handles.disk {
+        return (disk.get(&located.key).await.and_then(live), "disk");
+    }
+    (None, "none")
+}
+
+fn tell(
+    handles: &Handles,
+    asked: &Asked,
+    mut headers: HeaderMap,
+    located: &Located,
+    (slot, tier): (Option<Slot>, &'static str),
+) -> Value {
+    let now = handles.clock.now();
+    let policy = located.policy();
+    normalise(&mut headers, policy);
+    let question =
+        Question { method: &asked.method, headers: &headers, has_body: false, policy, now };
+    let verdict = plan(&question, slot.as_ref());
+    let chosen = chosen(&verdict);
+    let variants: Vec<Value> = slot
+        .iter()
+        .flat_map(|slot| slot.variants.iter())
+        .map(|entry| {
+            let selected = chosen.is_some_and(|chosen| Arc::ptr_eq(chosen, entry));
+            json!({"selected": selected, "object": Object::of(entry, tier, now)})
+        })
+        .collect();
+    let not_stored = handles.telemetry.reasons.find(asked.host.as_str(), asked.target.as_str());
+    let advice = advice(&verdict, &variants, not_stored.as_ref().map(|last| last.reason), policy);
+    json!({
+        "url": Subject::of(located.key.text(), &[]).map(|subject| subject.url()),
+        "site": located.site.name,
+        "rule": located.rule,
+        "origin": located.site.origin,
+        "key": key(located, asked, policy),
+        "request": lines(&headers),
+        "tier": if variants.is_empty() { "none" } else { tier },
+        "variants": variants,
+        "now": Judgement::of(&verdict, now),
+        "freshness": chosen.map(|entry| freshness(entry, now)),
+        "last_purge": last_purge(handles, located, slot.as_ref()),
+        "last_not_stored": not_stored,
+        "advice": advice,
+    })
+}
+
+fn key(located: &Located, asked: &Asked, policy: &Policy) -> Value {
+    let query = match &policy.query {
+        QueryKey::All => "all of the query, byte for byte".to_owned(),
+        QueryKey::None => "none of the query".to_owned(),
+        QueryKey::Only(names) => format!("of the query only {}", names.join(", ")),
+        QueryKey::Except(names) => format!("the query without {}", names.join(", ")),
+        QueryKey::Sorted => "the query, sorted by name".to_owned(),
+    };
+    json!({
+        "text": String::from_utf8_lossy(located.key.text()),
+        "hash": format!("{:032x}", located.key.hash()),
+        "scheme": asked.scheme.as_str(),
+        "host": asked.host.as_str(),
+        "port": asked.port,
+        "path": asked.target.path(),
+        "query": asked.target.query(),
+        "query_rule": query,
+    })
+}
+
+/// What the node would do now.
+#[derive(Debug, Serialize)]
+struct Judgement {
+    verdict: &'static str,
+    fwd: Option<&'static str>,
+    why: String,
+}
+
+impl Judgement {
+    fn of(verdict: &Plan, now: Now) -> Self {
+        let word = |verdict, fwd, why: &str| Judgement { verdict, fwd, why: why.to_owned() };
+        match verdict {
+            Plan::Hit(entry) => Judgement {
+                verdict: "hit",
+                fwd: None,
+                why: format!("fresh for another {} s", entry.freshness.ttl_ms(now) / 1000),
+            },
+            Plan::StaleHit(entry) => Judgement {
+                verdict: "stale-hit",
+                fwd: None,
+                why: format!(
+                    "stale for {} s, served while one refresh runs",
+                    entry.freshness.staleness_ms(now) / 1000
+                ),
+            },
+            Plan::Revalidate { entry, fwd } => {
+                let why = if entry.is_soft_purged() {
+                    "soft-purged: the origin is asked whether it changed"
+                } else if entry.freshness.always_validate {
+                    "the origin wants to be asked every time (no-cache)"
+                } else if entry.freshness.is_fresh(now) {
+                    "the request itself asks for it"
+                } else {
+                    "stored but stale: the origin is asked whether it changed"
+                };
+                word("revalidate", Some(fwd.word()), why)
+            }
+            Plan::Complete { .. } => word("complete", Some("partial"), "a part is stored"),
+            Plan::Miss(fwd) | Plan::MissRange(fwd) => {
+                word("miss", Some(fwd.word()), words::fwd(*fwd))
+            }
+            Plan::Pass(fwd) => word("pass", Some(fwd.word()), words::fwd(*fwd)),
+            Plan::Refuse(fault) => word("refuse", None, fault.reason()),
+        }
+    }
+}
+
+fn chosen(verdict: &Plan) -> Option<&Arc<Entry>> {
+    match verdict {
+        Plan::Hit(entry)
+        | Plan::StaleHit(entry)
+        | Plan::Revalidate { entry, .. }
+        | Plan::Complete { entry } => Some(entry),
+        Plan::Miss(_) | Plan::MissRange(_) | Plan::Pass(_) | Plan::Refuse(_) => None,
+    }
+}
+
+/// The freshness sum of RFC 9111 4.2, in seconds.
+fn freshness(entry: &Entry, now: Now) -> Value {
+    let freshness = &entry.freshness;
+    let (age, lifetime) = (freshness.age_ms(now) / 1000, freshness.lifetime_ms / 1000);
+    let from = super::objects::lifetime_from(freshness.source);
+    json!({
+        "lifetime_s": lifetime,
+        "age_s": age,
+        "initial_age_s": freshness.initial_age_ms / 1000,
+        "ttl_s": freshness.ttl_ms(now).div_euclid(1000),
+        "from": from,
+        "stale_while_revalidate_s": freshness.while_revalidate_ms / 1000,
+        "stale_if_error_s": freshness.if_error_ms / 1000,
+        "always_validate": freshness.always_validate,
+        "never_stale": freshness.never_stale,
+        "immutable": freshness.immutable,
+        "sum": format!("{lifetime} s ({from}) - {age} s of age"),
+    })
+}
+
+fn last_purge(handles: &Handles, located: &Located, slot: Option<&Slot>) -> Value {
+    let tags = slot.and_then(|slot| slot.variants.first()).map_or(&[][..], |entry| &entry.tags);
+    let subject = Subject::of(located.key.text(), tags);
+    let found = subject.and_then(|subject| handles.ledger.last_match(&subject));
+    found.map_or(Value::Null, |purge| {
+        json!({
+            "seq": purge.seq,
+            "kind": purge.what.kind(),
+            "what": purge.what.to_string(),
+            "soft": purge.soft,
+            "at_ms": purge.wall_ms,
+        })
+    })
+}
+
+fn advice(
+    verdict: &Plan,
+    variants: &[Value],
+    not_stored: Option<&'static str>,
+    policy: &Policy,
+) -> Vec<String> {
+    let mut advice = Vec::new();
+    if !policy.cache {
+        advice.push("the site's rule says cache = false; remove that for this path".to_owned());
+    }
+    match verdict {
+        Plan::Hit(_) => advice.push("nothing to do: it is a hit".to_owned()),
+        Plan::Revalidate { entry, .. } if entry.freshness.lifetime_ms == 0 => {
+            advice.push(words::reason("no-freshness").to_owned());
+        }
+        Plan::Revalidate { entry, .. } if entry.freshness.always_validate => {
+            advice
+                .push("drop no-cache at the origin if the answer may be reused unasked".to_owned());
+        }
+        Plan::Revalidate { .. } | Plan::StaleHit(_) => advice.push(
+            "a longer max-age (or s-maxage) at the origin keeps it fresh longer; \
+             stale_while_revalidate hides the refresh from clients"
+                .to_owned(),
+        ),
+        Plan::Miss(_) | Plan::Pass(_) if not_stored.is_none() && policy.cache => {
+            let text = if variants.is_empty() {
+                "not asked for yet, or evicted: the next answer is stored if the origin allows it"
+            } else {
+                "variants are stored for other request fields; send the same ones, or fold them \
+                 (encodings, languages) in the site's rule"
+            };
+            advice.push(text.to_owned());
+        }
+        _ => {}
+    }
+    if let (Some(reason), true) = (not_stored, variants.is_empty()) {
+        advice.push(words::reason(reason).to_owned());
+    }
+    advice
+}
+
+fn lines(headers: &HeaderMap) -> Vec<String> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| format!("{name}: {}", text(value))).collect()
+}
+
+/// Takes `url=` and any number of `header=` out of a query.
+fn question(query: &str) -> Result<(String, HeaderMap), Refusal> {
+    let (mut url, mut headers) = (None, HeaderMap::new());
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "url" => url = Some(value.into_owned()),
+            "header" if headers.len() < HEADERS_MAX => {
+                let bad = || Refusal::bad(format!("header {value:?}: expected \"Name: value\""));
+                let (name, text) = value.split_once(':').ok_or_else(bad)?;
+                let name: HeaderName = name.trim().parse().map_err(|_| bad())?;
+                headers.append(name, text.trim().parse().map_err(|_| bad())?);
+            }
+            other => return Err(Refusal::bad(format!("unknown or one too many: {other:?}"))),
+        }
+    }
+    Ok((url.ok_or_else(|| Refusal::bad("expected ?url=https://host/path"))?, headers))
+}
