@@ -89,7 +89,7 @@ fn tell(
     json!({
         "url": Subject::of(located.key.text(), &[]).map(|subject| subject.url()),
         "site": located.site.name,
-        "rule": located.rule,
+        "rule": located.rule().map(|rule| rule.name.as_str()),
         "origin": located.site.origin,
         "key": key(located, asked, policy),
         "request": lines(&headers),

@@ -14,7 +14,7 @@ use crate::rules::asked::Asked;
 use crate::rules::key::{Key, KeySeed, key_of};
 use crate::rules::ledger::Ledger;
 use crate::rules::purge::Purge;
-use crate::rules::site::{Policy, Site, Sites};
+use crate::rules::site::{Policy, Rule, Site, Sites};
 use crate::store::{Disk, Memory};
 use crate::telemetry::Telemetry;
 
@@ -23,8 +23,8 @@ use crate::telemetry::Telemetry;
 pub struct Located {
     /// The site.
     pub site: Arc<Site>,
-    /// Name of the rule that matched, if one did.
-    pub rule: Option<String>,
+    /// Index of the rule that matched, if one did.
+    pub rule: Option<usize>,
     /// The key it is stored under.
     pub key: Key,
 }
@@ -33,15 +33,19 @@ impl Located {
     /// Finds site, rule and key as a request does.
     pub fn of(sites: &Sites, seed: KeySeed, asked: &Asked) -> Option<Located> {
         let (site, policy, rule) = sites.route(asked)?;
+        let rule = rule.and_then(|name| site.rules.iter().position(|rule| rule.name == name));
         let key = key_of(seed, asked, &policy.query);
-        Some(Located { site: site.clone(), rule: rule.map(str::to_owned), key })
+        Some(Located { site: site.clone(), rule, key })
+    }
+
+    /// The rule that matched.
+    pub fn rule(&self) -> Option<&Rule> {
+        self.rule.and_then(|index| self.site.rules.get(index))
     }
 
     /// The policy that applies.
     pub fn policy(&self) -> &Policy {
-        let name = self.rule.as_deref();
-        let rule = self.site.rules.iter().find(|rule| Some(rule.name.as_str()) == name);
-        rule.map_or(&self.site.policy, |rule| &rule.policy)
+        self.rule().map_or(&self.site.policy, |rule| &rule.policy)
     }
 }
 
@@ -82,9 +86,6 @@ pub struct Handles {
     pub disk: Option<Arc<Disk>>,
     /// Purges in memory.
     pub ledger: Arc<Ledger>,
-    /// Whether a sweep of the memory tier is enough for the ledger to forget: `false` while
-    /// a disk tier holds entries that only the ledger knows to be purged.
-    pub forgets: bool,
     /// Purges on disk; `None` keeps them in memory only.
     pub durable: Option<Arc<dyn Durable>>,
     /// Finds site, rule and key of a request (see [`Located::of`]).

@@ -17,6 +17,7 @@ mod handles;
 mod limit;
 mod listen;
 mod objects;
+mod passes;
 mod purge;
 mod routes;
 mod sight;

@@ -121,57 +121,60 @@ async fn run(state: &Shared, call: Call, who: String) -> Answer {
     let (whats, keys) = items(state, &call)?;
     let wait = Duration::from_millis(call.wait_ms.unwrap_or(2_000)).min(WAIT_MAX);
     if call.dry_run {
-        let counted = state.sweeper.count(whats, 0, call.soft);
-        let found = tokio::time::timeout(wait, counted).await.ok().and_then(Result::ok);
+        let found = state.sweeper.count(whats, 0, call.soft).wait(wait).await;
         return ok(done(None, found, (started, started), &call));
     }
-    let only_urls = keys.len() == whats.len();
-    let before = if only_urls { Some(stored(state, &keys, call.soft)) } else { None };
+    let before = (keys.len() == whats.len()).then(|| stored(state, &keys, call.soft));
     let seq = effect(state, whats.clone(), call.soft).await?;
     let effective = instant();
-    state.sweeper.report(Report {
+    let mut report = Report {
         seq,
         at_ms: state.handles.clock.now().wall_ms,
         who,
         items: whats.iter().take(ITEMS_SHOWN).map(What::to_string).collect(),
         items_total: whats.len(),
         soft: call.soft,
-        found: before,
-    });
+        found: Found::default(),
+    };
     let found = match before {
-        Some(found) => {
-            if !call.soft {
-                for key in &keys {
-                    state.handles.memory.remove(key);
-                    if let Some(disk) = &state.handles.disk {
-                        disk.remove(key);
-                    }
-                }
-            }
-            Some(found)
+        Some(mut found) => {
+            found.matched += if call.soft { 0 } else { remove(state, &keys) };
+            report.found = found;
+            state.sweeper.report(report);
+            found
         }
         None => {
-            let counted = state.sweeper.count(whats, seq, call.soft);
-            tokio::time::timeout(wait, counted).await.ok().and_then(Result::ok)
+            state.sweeper.report(report);
+            state.sweeper.count(whats, seq, call.soft).wait(wait).await
         }
     };
     ok(done(Some(seq), found, (started, effective), &call))
 }
 
+/// Removes URLs from every tier; how many of them only the disk had.
+fn remove(state: &Shared, keys: &[Key]) -> u64 {
+    let handles = &state.handles;
+    let gone = |key: &&Key| {
+        let freed = handles.memory.remove(key);
+        handles.disk.as_ref().is_some_and(|disk| disk.remove(key)) && freed == 0
+    };
+    keys.iter().filter(gone).count() as u64
+}
+
 fn done(
     seq: Option<u64>,
-    found: Option<Found>,
+    found: Found,
     (started, effective): (Instant, Instant),
     call: &Call,
 ) -> Done {
     let ms = |since: Duration| (since.as_secs_f64() * 1e6).round() / 1e3;
     Done {
         seq,
-        matched: found.unwrap_or_default().matched,
-        freed_bytes: found.unwrap_or_default().freed_bytes,
+        matched: found.matched,
+        freed_bytes: found.freed_bytes,
         effective_ms: ms(effective.duration_since(started)),
         took_ms: ms(instant().duration_since(started)),
-        swept: found.is_some(),
+        swept: found.swept,
         soft: call.soft,
         dry_run: call.dry_run,
     }
@@ -258,7 +261,7 @@ fn items(state: &Shared, call: &Call) -> Result<(Vec<What>, Vec<Key>), Refusal> 
 
 /// What is in memory under `keys` now.
 fn stored(state: &Shared, keys: &[Key], soft: bool) -> Found {
-    let mut found = Found::default();
+    let mut found = Found { swept: true, ..Found::default() };
     for slot in keys.iter().filter_map(|key| state.handles.memory.get(key)) {
         found.matched += slot.variants.len() as u64;
         found.freed_bytes += if soft { 0 } else { slot.weight() };

@@ -2,7 +2,7 @@
 //! audit, origins.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -16,7 +16,9 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::answer::{Answer, Refusal, ok};
 use super::handles::Handles;
-use crate::telemetry::{By, expose};
+use crate::store::Disk;
+use crate::store::disk::DirectoryStats;
+use crate::telemetry::{By, Counters, expose};
 
 type Shared = Arc<super::State>;
 
@@ -38,6 +40,9 @@ pub(super) fn observe(handles: &Handles) {
             emit(&["memory"], memory.bytes() as f64);
         }
     });
+    if let Some(disk) = handles.disk.as_ref().map(Arc::downgrade) {
+        observe_disk(counters, &disk);
+    }
     let ledger = Arc::downgrade(&handles.ledger);
     counters.observe("brink_purge_seq", move |emit| {
         if let Some(ledger) = ledger.upgrade() {
@@ -60,6 +65,22 @@ pub(super) fn observe(handles: &Handles) {
             }
         }
     });
+}
+
+fn observe_disk(counters: &Counters, disk: &Weak<Disk>) {
+    let rows: [(&'static str, fn(&DirectoryStats) -> u64); 3] = [
+        ("brink_cache_objects", |one| one.records),
+        ("brink_cache_bytes", |one| one.used_bytes),
+        ("brink_cache_bytes_max", |one| one.capacity_bytes),
+    ];
+    for (name, read) in rows {
+        let disk = disk.clone();
+        counters.observe(name, move |emit| {
+            if let Some(disk) = disk.upgrade() {
+                emit(&["disk"], disk.stats().iter().map(read).sum::<u64>() as f64);
+            }
+        });
+    }
 }
 
 /// `GET /healthz`: the process answers.

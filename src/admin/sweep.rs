@@ -1,13 +1,17 @@
 //! Frees what purges have overtaken, counts it, and lets the ledger forget.
 //!
-//! A purge is in effect before any sweep. One pass over the memory tier judges every
-//! entry once, drops what is gone, and counts for every waiting call what its own items
-//! match, so ten calls at a time cost one pass. Calls that name only URLs need no pass;
-//! a timer makes one now and then so that the ledger stays short.
+//! ```text
+//! call -> line of the memory tier -> pass -> line of the disk tier -> pass -> forget
+//! ```
+//! A purge is in effect before any sweep. One pass over a tier judges everything stored
+//! once, drops what is gone, and counts for every waiting call what its own items match,
+//! so ten calls at a time cost one pass. The tiers have a line each, because a pass over
+//! a large disk takes minutes and one over memory does not. Calls that name only URLs
+//! need no pass; a timer makes one now and then so that the ledger stays short.
 //!
 //! An object that a lookup dropped between purge and pass is not counted.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +20,8 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::handles::Handles;
-use crate::rules::entry::{Entry, Slot};
-use crate::rules::ledger::{Ledger, Verdict};
+use crate::rules::ledger::Ledger;
 use crate::rules::purge::What;
-use crate::store::Keep;
 
 /// How often the ledger is emptied when no call asked for a pass.
 const IDLE_PASS_EVERY: Duration = Duration::from_secs(10);
@@ -28,13 +30,15 @@ const JOBS_MAX: usize = 64;
 /// Reports kept for `/v1/purges`.
 const REPORTS_MAX: usize = 256;
 
-/// What a pass found for one call.
+/// What passes found for one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Found {
     /// Stored answers the call's items match.
     pub(super) matched: u64,
     /// Bytes freed (would be, in a dry run; zero for a soft purge).
     pub(super) freed_bytes: u64,
+    /// Whether every tier has been looked through.
+    pub(super) swept: bool,
 }
 
 /// A call as `/v1/purges` shows it.
@@ -52,43 +56,77 @@ pub(super) struct Report {
     pub(super) items_total: usize,
     /// Marked stale instead of dropped.
     pub(super) soft: bool,
-    /// What the sweep found; `None` while it runs.
-    pub(super) found: Option<Found>,
+    /// What was found so far.
+    pub(super) found: Found,
 }
 
 /// Hands calls to passes.
 #[derive(Clone)]
 pub(super) struct Sweeper {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    handles: Handles,
-    waiting: Mutex<Waiting>,
+pub(super) struct Inner {
+    pub(super) handles: Handles,
+    memory: Mutex<Line>,
+    disk: Mutex<Line>,
     reports: Mutex<VecDeque<Report>>,
 }
 
+/// What waits for the next pass of a tier.
 #[derive(Default)]
-struct Waiting {
+struct Line {
     jobs: Vec<Job>,
+    /// For the disk tier: the memory tier is swept up to here.
+    upto: u64,
     running: bool,
 }
 
-struct Job {
-    seq: u64,
-    soft: bool,
-    dry: bool,
+/// One call on its way through the tiers.
+pub(super) struct Job {
+    pub(super) seq: u64,
+    pub(super) soft: bool,
     /// The call's items in a ledger of their own: exact maps instead of a list.
-    tester: Ledger,
-    found: Found,
-    done: oneshot::Sender<Found>,
+    pub(super) tester: Ledger,
+    /// Hashes of the keys found in memory, so that the disk's copies count once.
+    pub(super) seen: HashSet<u64>,
+    pub(super) found: Arc<Mutex<Found>>,
+    done: oneshot::Sender<()>,
+}
+
+impl Job {
+    /// Counts nothing but what would be purged.
+    pub(super) fn is_dry(&self) -> bool {
+        self.seq == 0
+    }
+}
+
+/// A call's count while it grows.
+pub(super) struct Counting {
+    found: Arc<Mutex<Found>>,
+    done: oneshot::Receiver<()>,
+}
+
+impl Counting {
+    /// Waits for the passes, at most `wait`, and says what was found by then.
+    pub(super) async fn wait(self, wait: Duration) -> Found {
+        let _ = tokio::time::timeout(wait, self.done).await;
+        *self.found.lock()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tier {
+    Memory,
+    Disk,
 }
 
 impl Sweeper {
     pub(super) fn new(handles: &Handles) -> Self {
         let inner = Arc::new(Inner {
             handles: handles.clone(),
-            waiting: Mutex::default(),
+            memory: Mutex::default(),
+            disk: Mutex::default(),
             reports: Mutex::default(),
         });
         let sweeper = Sweeper { inner };
@@ -97,24 +135,25 @@ impl Sweeper {
             loop {
                 tokio::time::sleep(IDLE_PASS_EVERY).await;
                 let Some(inner) = weak.upgrade() else { return };
-                let sweeper = Sweeper { inner };
-                if !sweeper.inner.handles.ledger.is_empty() {
-                    sweeper.start();
+                if !inner.handles.ledger.is_empty() {
+                    Sweeper { inner }.start(Tier::Memory);
                 }
             }
         });
         sweeper
     }
 
-    /// Has the next pass count what `whats` match. `seq` is zero for a dry run.
-    pub(super) fn count(&self, whats: Vec<What>, seq: u64, soft: bool) -> oneshot::Receiver<Found> {
+    /// Has the next passes count what `whats` match. `seq` is zero for a dry run.
+    pub(super) fn count(&self, whats: Vec<What>, seq: u64, soft: bool) -> Counting {
         let tester = Ledger::new();
         tester.apply(tester.number(whats, false, 0));
-        let (done, receiver) = oneshot::channel();
-        let job = Job { seq, soft, dry: seq == 0, tester, found: Found::default(), done };
-        self.inner.waiting.lock().jobs.push(job);
-        self.start();
-        receiver
+        let (sender, done) = oneshot::channel();
+        let found = Arc::new(Mutex::new(Found::default()));
+        let (seen, own) = (HashSet::new(), found.clone());
+        let job = Job { seq, soft, tester, seen, found: own, done: sender };
+        self.inner.memory.lock().jobs.push(job);
+        self.start(Tier::Memory);
+        Counting { found, done }
     }
 
     /// Remembers a call for `/v1/purges`.
@@ -126,105 +165,100 @@ impl Sweeper {
         reports.push_back(report);
     }
 
-    /// Notes what a call found.
-    pub(super) fn found(&self, seq: u64, found: Found) {
-        let mut reports = self.inner.reports.lock();
-        if let Some(report) = reports.iter_mut().rev().find(|report| report.seq == seq) {
-            report.found = Some(found);
-        }
-    }
-
     /// Calls after number `since`, newest first.
     pub(super) fn reports(&self, since: u64) -> Vec<Report> {
         let reports = self.inner.reports.lock();
         reports.iter().rev().filter(|report| report.seq > since).cloned().collect()
     }
 
-    /// Starts passes unless they run already.
-    fn start(&self) {
-        {
-            let mut waiting = self.inner.waiting.lock();
-            if waiting.running {
-                return;
-            }
-            waiting.running = true;
+    fn line(&self, tier: Tier) -> &Mutex<Line> {
+        match tier {
+            Tier::Memory => &self.inner.memory,
+            Tier::Disk => &self.inner.disk,
+        }
+    }
+
+    /// Starts passes over a tier unless they run already.
+    fn start(&self, tier: Tier) {
+        if std::mem::replace(&mut self.line(tier).lock().running, true) {
+            return;
         }
         let sweeper = self.clone();
         tokio::task::spawn_blocking(move || {
+            let line = sweeper.line(tier);
             loop {
-                let jobs = {
-                    let mut waiting = sweeper.inner.waiting.lock();
-                    let some = waiting.jobs.len().min(JOBS_MAX);
-                    waiting.jobs.drain(..some).collect()
+                let (jobs, upto) = {
+                    let mut line = line.lock();
+                    let some = line.jobs.len().min(JOBS_MAX);
+                    (line.jobs.drain(..some).collect(), line.upto)
                 };
-                sweeper.pass(jobs);
-                let mut waiting = sweeper.inner.waiting.lock();
-                if waiting.jobs.is_empty() {
-                    waiting.running = false;
+                match tier {
+                    Tier::Memory => sweeper.memory(jobs),
+                    Tier::Disk => sweeper.disk(jobs, upto),
+                }
+                let mut line = line.lock();
+                if line.jobs.is_empty() && line.upto == upto {
+                    line.running = false;
                     return;
                 }
             }
         });
     }
 
-    fn pass(&self, mut jobs: Vec<Job>) {
-        let handles = &self.inner.handles;
-        let ledger = &handles.ledger;
-        let upto = ledger.seq();
-        let purged = jobs.is_empty() || jobs.iter().any(|job| !job.dry);
-        let (mut freed, mut bytes) = (0u64, 0u64);
-        handles.memory.for_each(&mut |slot: &Slot| {
-            for entry in &slot.variants {
-                count(&mut jobs, entry);
+    fn memory(&self, mut jobs: Vec<Job>) {
+        let upto = self.memory_pass(&mut jobs);
+        if self.inner.handles.disk.is_none() {
+            self.done(jobs);
+            if let Some(upto) = upto {
+                self.forget(upto);
             }
-            if !purged {
-                return Keep::Whole;
-            }
-            let gone = |entry: &Entry| ledger.verdict(entry) == Verdict::Gone;
-            let doomed = slot.variants.iter().filter(|entry| gone(entry)).count();
-            if doomed == 0 {
-                return Keep::Whole;
-            }
-            let mut kept = slot.clone();
-            kept.variants.retain(|entry| !gone(entry));
-            freed += doomed as u64;
-            bytes += slot.weight().saturating_sub(kept.weight());
-            if kept.variants.is_empty() { Keep::Nothing } else { Keep::Only(kept) }
-        });
-        if purged {
-            self.swept(upto, freed, bytes);
+            return;
         }
-        for job in jobs {
-            self.found(job.seq, job.found);
-            // The caller may have stopped waiting.
-            let _ = job.done.send(job.found);
+        for job in &jobs {
+            self.progress(job);
+        }
+        let mut line = self.inner.disk.lock();
+        line.jobs.append(&mut jobs);
+        line.upto = line.upto.max(upto.unwrap_or(0));
+        drop(line);
+        self.start(Tier::Disk);
+    }
+
+    fn disk(&self, mut jobs: Vec<Job>, upto: u64) {
+        let complete = self.disk_pass(&mut jobs);
+        self.done(jobs);
+        if complete {
+            self.forget(upto);
         }
     }
 
-    fn swept(&self, upto: u64, freed: u64, bytes: u64) {
+    /// The calls are through every tier.
+    fn done(&self, jobs: Vec<Job>) {
+        for job in jobs {
+            job.found.lock().swept = true;
+            self.progress(&job);
+            // The caller may have stopped waiting.
+            let _ = job.done.send(());
+        }
+    }
+
+    fn progress(&self, job: &Job) {
+        let mut reports = self.inner.reports.lock();
+        if let Some(report) = reports.iter_mut().rev().find(|report| report.seq == job.seq) {
+            report.found = *job.found.lock();
+        }
+    }
+
+    /// Every tier has been judged up to `upto`.
+    fn forget(&self, upto: u64) {
         let handles = &self.inner.handles;
-        let counters = &handles.telemetry.counters;
-        counters.add(crate::telemetry::Count::PurgeFreed, freed);
-        counters.add(crate::telemetry::Count::PurgeFreedBytes, bytes);
-        if !handles.forgets {
+        if upto <= handles.ledger.floor() {
             return;
         }
         handles.ledger.forget(upto);
         if let Some(durable) = &handles.durable {
             if let Err(error) = durable.forgotten(upto, &handles.ledger) {
                 tracing::warn!(%error, "the purge ledger's file was not shortened");
-            }
-        }
-    }
-}
-
-fn count(jobs: &mut [Job], entry: &Entry) {
-    for job in jobs {
-        let older = job.dry || entry.seq < job.seq;
-        if older && job.tester.verdict_of(&entry.key, &entry.tags, 0) == Verdict::Gone {
-            job.found.matched += 1;
-            if !job.soft {
-                job.found.freed_bytes += entry.weight();
             }
         }
     }

@@ -29,7 +29,7 @@ fn handles(shared: &Arc<Shared>, purges: Option<Arc<PurgeFile>>) -> Handles {
         telemetry: shared.telemetry.clone(),
         memory: shared.memory.clone(),
         ledger: shared.ledger.clone(),
-        forgets: shared.disk.is_none(),
+        disk: shared.disk.clone(),
         durable: purges.map(|file| file as Arc<dyn Durable>),
         locate: Arc::new(move |asked| {
             let place = locating.routing.load().place(asked)?;

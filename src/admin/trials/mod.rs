@@ -127,7 +127,6 @@ fn lent() -> Handles {
         memory: Arc::new(Memory::new(&MemoryOptions::default(), None)),
         disk: None,
         ledger: Arc::new(Ledger::new()),
-        forgets: true,
         durable: None,
         locate: Arc::new(move |asked| Located::of(&sites, SEED, asked)),
         groups: Arc::new(Vec::new),
