@@ -20,6 +20,7 @@ use super::gate::{Full, Gate, Lease};
 use super::guard::Guard;
 use super::http1::Http1Io;
 use super::http2_io::Shared;
+use super::interim::Interim;
 use super::listen::Bound;
 use super::options::{ListenerOptions, Options};
 use super::pulse::{Phase, Pulse};
@@ -202,7 +203,8 @@ async fn connection<H: Handler>(
         http2::serve(shared, service, limits, options).await;
     } else {
         let guard = Guard::new(limits.into());
-        let io = Http1Io::new(wire, pulse, guard, &early, lease);
+        let interim = Arc::clone(&service.conn.interim);
+        let io = Http1Io::new(wire, pulse, guard, &early, (lease, interim));
         http1::serve(io, service, limits).await;
     }
 }
@@ -216,7 +218,7 @@ async fn open<H>(
     tcp: TcpStream,
     peer: SocketAddr,
     lease: &mut Lease,
-    pulse: &Pulse,
+    pulse: &Arc<Pulse>,
 ) -> Opened {
     let mut tcp = tcp;
     let (mut peer, mut local) = (peer, tcp.local_addr().unwrap_or(options.address));
@@ -242,6 +244,7 @@ async fn open<H>(
         listener: Arc::clone(&options.name),
         tls: None,
         http2: false,
+        interim: Arc::new(Interim::new(Arc::clone(pulse))),
     };
     let Some((certs, config)) = thread.tls.as_ref().filter(|_| options.tls) else {
         pulse.enter(Phase::Idle);

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::interim::Interim;
+
 /// A client connection after its handshake.
 #[derive(Debug)]
 pub struct Connection {
@@ -18,6 +20,8 @@ pub struct Connection {
     pub tls: Option<TlsFacts>,
     /// HTTP/2 rather than HTTP/1.
     pub http2: bool,
+    /// Takes interim answers for an HTTP/1.1 client.
+    pub interim: Arc<Interim>,
 }
 
 /// What the TLS handshake settled.

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Handler;
 use super::gate::Lease;
 use super::guard::{Guard, Then};
+use super::interim::Interim;
 use super::options::Limits;
 use super::pulse::{Phase, Pulse, Verdict};
 use super::service::Service;
@@ -38,6 +39,9 @@ pub(crate) struct Http1Io {
     pub(super) rest: Then,
     /// How far an orderly close has come.
     closing: Closing,
+    interim: Arc<Interim>,
+    /// The rest of an interim head that is partly written: nothing may overtake it.
+    ahead: Vec<u8>,
     /// Held as long as the socket is, also by a tunnel.
     _lease: Lease,
 }
@@ -54,7 +58,7 @@ impl Http1Io {
         pulse: Arc<Pulse>,
         guard: Guard,
         early: &[u8],
-        lease: Lease,
+        (lease, interim): (Lease, Arc<Interim>),
     ) -> Self {
         let held = BytesMut::from(early);
         let rest = if early.is_empty() { Then::Done } else { Then::Alone };
@@ -66,8 +70,32 @@ impl Http1Io {
             cleared: 0,
             rest,
             closing: Closing::Open,
+            interim,
+            ahead: Vec::new(),
             _lease: lease,
         }
+    }
+}
+
+impl Http1Io {
+    /// Writes what is left of an interim head.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.ahead.is_empty() {
+            let written = ready!(Pin::new(&mut self.wire).poll_write(cx, &self.ahead))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.ahead.drain(..written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Before hyper writes: an interim head that is begun is finished, one that only waits
+    /// comes too late.
+    fn poll_write_allowed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_ahead(cx))?;
+        drop(self.interim.take());
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -122,6 +150,7 @@ impl AsyncWrite for Http1Io {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_write_allowed(cx))?;
         let polled = Pin::new(&mut this.wire).poll_write(cx, data);
         wrote(&this.pulse, &polled);
         polled
@@ -133,6 +162,7 @@ impl AsyncWrite for Http1Io {
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_write_allowed(cx))?;
         let polled = Pin::new(&mut this.wire).poll_write_vectored(cx, data);
         wrote(&this.pulse, &polled);
         polled
@@ -144,6 +174,10 @@ impl AsyncWrite for Http1Io {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.ahead.is_empty() {
+            this.ahead = this.interim.take().unwrap_or_default();
+        }
+        ready!(this.poll_ahead(cx))?;
         let polled = Pin::new(&mut this.wire).poll_flush(cx);
         match &polled {
             Poll::Pending => this.pulse.write_blocked(),

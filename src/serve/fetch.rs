@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::Shared;
 use super::fill;
 use super::flights::{Lead, Progress};
+use super::interim;
 use super::routing::{Place, Routing};
 use crate::base::Now;
 use crate::front::Connection;
@@ -242,8 +243,9 @@ async fn ask(order: &Order) -> (Option<HeaderValue>, Result<Answer, Fault>) {
     let Some(group) = order.routing.origin(&order.place.site.origin) else {
         return (range, Err(Fault::BadGateway("the site's origin is not configured")));
     };
-    let request = Request::from_parts(forwarded, Outgoing::empty());
     let conn = &order.conn;
+    let mut request = Request::from_parts(forwarded, Outgoing::empty());
+    interim::pass_on(&mut request, &order.parts, conn);
     let context = order.routing.send_context(&order.key, conn.peer, conn.local);
     let answer = group.send(request, &context).await;
     (range, answer.map_err(|fault| fault.fault()))

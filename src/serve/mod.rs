@@ -10,6 +10,7 @@ mod exchange;
 mod fetch;
 mod fill;
 pub mod flights;
+mod interim;
 mod log;
 mod memo;
 mod miss;

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use super::body::Body;
 use super::exchange::Visit;
 use super::fetch::Relayed;
-use super::{answer, upgrade};
+use super::{answer, interim, upgrade};
 use crate::base::Now;
 use crate::origin::{OriginBody, Outgoing};
 use crate::rules::fault::Fault;
@@ -56,7 +56,9 @@ async fn send(
     };
     let requested_at = visit.shared.clock.now();
     let context = visit.routing.send_context(&key, visit.conn.peer, visit.conn.local);
-    let answer = match group.send(Request::from_parts(forwarded, body), &context).await {
+    let mut request = Request::from_parts(forwarded, body);
+    interim::pass_on(&mut request, &visit.parts, &visit.conn);
+    let answer = match group.send(request, &context).await {
         Ok(answer) => answer,
         Err(fault) => {
             return answer::origin_fault(&visit.routing.node, fault.fault(), outcome, visit.meter);
