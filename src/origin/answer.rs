@@ -97,12 +97,16 @@ impl Reader {
         self.phase = Phase::Head;
     }
 
-    /// Takes the next bytes. An error is final: the connection must be closed, and no
-    /// byte of this call may be believed.
-    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), &'static str> {
+    /// Takes the next bytes and returns how many of them belong to the answer: fewer than
+    /// all if something is left over after its end, and then the connection must not be
+    /// used again. An error is final: the connection must be closed, and no byte of this
+    /// call may be believed.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
+        let all = bytes.len();
+        let mut bytes = bytes;
         while !bytes.is_empty() {
             let used = match &mut self.phase {
-                Phase::Idle => return Err("bytes left over after the answer"),
+                Phase::Idle => break,
                 Phase::Head => self.feed_head(bytes)?,
                 Phase::Length(left) => {
                     let take = (*left).min(bytes.len() as u64);
@@ -123,7 +127,7 @@ impl Reader {
             };
             bytes = bytes.get(used..).unwrap_or_default();
         }
-        Ok(())
+        Ok(all - bytes.len())
     }
 
     /// Consumes up to the end of the head; returns how many of `bytes` belong to it.
@@ -175,7 +179,7 @@ impl Reader {
             101 => return Err("101 although no upgrade was asked for"),
             100..=199 => {
                 self.interim += 1;
-                if head.length.is_some() || head.chunked {
+                if head.length.is_some() || head.coded {
                     return Err("an interim answer with a body");
                 }
                 return if self.interim > INTERIM_MAX {
@@ -185,7 +189,7 @@ impl Reader {
                 };
             }
             // RFC 9110 8.6: no length in a 204; the harmless zero is common.
-            204 if head.chunked || head.length.is_some_and(|length| length > 0) => {
+            204 if head.coded || head.length.is_some_and(|length| length > 0) => {
                 return Err("204 with a body");
             }
             _ => {}
@@ -211,6 +215,8 @@ impl Reader {
 struct Head {
     status: u16,
     length: Option<u64>,
+    /// There is a Transfer-Encoding; `chunked` if that is what it says.
+    coded: bool,
     chunked: bool,
 }
 
@@ -227,7 +233,7 @@ fn parse(head: &[u8]) -> Result<Head, &'static str> {
     }
     let mut lines = Lines { rest: head };
     let (status, minor) = status_line(lines.next_line()?)?;
-    let mut out = Head { status, length: None, chunked: false };
+    let mut out = Head { status, length: None, coded: false, chunked: false };
     let mut fields = 0usize;
     loop {
         let line = lines.next_line()?;
@@ -247,22 +253,32 @@ fn parse(head: &[u8]) -> Result<Head, &'static str> {
                 out.length = Some(length(value)?);
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if out.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err("a Transfer-Encoding other than chunked");
+                out.chunked = value.eq_ignore_ascii_case(b"chunked");
+                if out.coded || !(out.chunked || ends_with_connection(value)) {
+                    return Err("a Transfer-Encoding that is not exactly chunked");
                 }
-                out.chunked = true;
+                out.coded = true;
             }
             _ => {}
         }
     }
     // RFC 9112 6.1 and 6.3: both together, or a coding in HTTP/1.0, is an attack or a bug.
-    if out.chunked && out.length.is_some() {
+    if out.coded && out.length.is_some() {
         return Err("Content-Length and Transfer-Encoding together");
     }
-    if out.chunked && minor == 0 {
+    if out.coded && minor == 0 {
         return Err("Transfer-Encoding in an HTTP/1.0 answer");
     }
     Ok(out)
+}
+
+/// A single coding that cannot be taken for `chunked` by anybody: the body then ends with
+/// the connection (RFC 9112 6.3, rule 4.2), for hyper as for us.
+fn ends_with_connection(value: &[u8]) -> bool {
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    !value.is_empty()
+        && value.iter().all(token)
+        && !value.to_ascii_lowercase().windows(5).any(|part| part == b"chunk")
 }
 
 struct Lines<'a> {

@@ -28,6 +28,8 @@ pub struct Line {
     uses: AtomicU32,
     /// Exchanges under way.
     busy: AtomicU32,
+    /// Bytes were left over after an answer: not to be used again.
+    spoiled: AtomicBool,
 }
 
 const ASKED: u8 = 1;
@@ -83,6 +85,11 @@ impl Line {
         }
     }
 
+    /// Whether bytes were left over after an answer.
+    pub fn is_spoiled(&self) -> bool {
+        self.spoiled.load(Ordering::Acquire)
+    }
+
     fn note(&self, framing: Framing) {
         let code = match framing {
             Framing::None => 0,
@@ -115,7 +122,7 @@ impl<T> Guarded<T> {
         Guarded { io, reader: Reader::default(), line }
     }
 
-    fn inspect(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
+    fn inspect(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
         if self.reader.is_idle() {
             let flags = self.line.expect.swap(0, Ordering::AcqRel);
             if flags == 0 {
@@ -139,17 +146,30 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guarded<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.line.is_spoiled() {
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         let fresh = buf.filled().get(before..).unwrap_or_default();
         if fresh.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        if let Err(reason) = self.inspect(fresh) {
-            buf.set_filled(before);
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Refused(reason))));
+        let all = fresh.len();
+        match self.inspect(fresh) {
+            Ok(used) => {
+                if used < all {
+                    // Nobody can say whose they are: they go, and the connection with them.
+                    self.line.spoiled.store(true, Ordering::Release);
+                    buf.set_filled(before + used);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Err(reason) => {
+                buf.set_filled(before);
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Refused(reason))))
+            }
         }
-        Poll::Ready(Ok(()))
     }
 }
 

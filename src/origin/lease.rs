@@ -101,6 +101,7 @@ impl Lease {
         if let Link::Solo(one) = link
             && reusable
             && whole
+            && !one.line.is_spoiled()
         {
             pool::put(&self.place.0, one, clock::instant());
         }

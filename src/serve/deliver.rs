@@ -97,6 +97,10 @@ fn choose(visit: &Visit, entry: &Arc<Entry>, held: Held, dress: &Dress<'_>) -> C
         Extent::Whole => (0, held.len(entry)),
         Extent::Part { first, total, .. } => (first, total),
     };
+    // A part on its way in is the very range that this client asked for.
+    if matches!((&held, entry.extent), (Held::Coming { .. }, Extent::Part { .. })) {
+        return all(entry, held, dress);
+    }
     let rangeable = matches!(entry.head.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
     if !(rangeable && fields.contains_key(header::RANGE)) {
         return all(entry, held, dress);
@@ -126,14 +130,27 @@ fn within(span: Span, first: u64, held: Option<u64>) -> Option<u64> {
 fn all(entry: &Arc<Entry>, held: Held, dress: &Dress<'_>) -> Chosen {
     let (status, mut fields) = respond::full(entry, dress);
     if let Held::Coming { total, .. } = &held {
-        match total {
-            Some(total) => fields.insert(header::CONTENT_LENGTH, HeaderValue::from(*total)),
-            None => fields.remove(header::CONTENT_LENGTH),
-        };
+        as_received(entry, *total, &mut fields);
     }
     let left = held.len(entry);
     let body = held.body(entry, 0, left);
     ((status, fields), body)
+}
+
+/// An answer on its way in goes out as the origin gave it: its own range, its length only
+/// if it was announced, an `Age` only if it is not the origin's own fresh answer.
+fn as_received(entry: &Entry, total: Option<u64>, fields: &mut HeaderMap) {
+    match total {
+        Some(total) => fields.insert(header::CONTENT_LENGTH, HeaderValue::from(total)),
+        None => fields.remove(header::CONTENT_LENGTH),
+    };
+    let said = entry.head.find(&header::CONTENT_RANGE);
+    if let Some(said) = said.and_then(|said| HeaderValue::from_bytes(said).ok()) {
+        fields.insert(header::CONTENT_RANGE, said);
+    }
+    if fields.get(header::AGE).is_some_and(|age| age == "0") {
+        fields.remove(header::AGE);
+    }
 }
 
 /// Several ranges of a stored whole. While the body is still coming in they cannot be cut
