@@ -83,6 +83,12 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/origins", READ, "Origins and their servers."),
     route(
         "PUT",
+        "/v1/origins/{origin}",
+        Some(Scope::Operate),
+        "Let another origin answer in place of this one, or roll that back.",
+    ),
+    route(
+        "PUT",
         "/v1/origins/{origin}/servers/{server}",
         Some(Scope::Operate),
         "Drain a server, take it back, or change its weight.",
@@ -136,6 +142,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/v1/log", get(sight::log))
         .route("/v1/audit", get(sight::audit))
         .route("/v1/origins", get(sight::origins))
+        .route("/v1/origins/{origin}", put(sight::set_origin))
         .route("/v1/origins/{origin}/servers/{server}", put(sight::set_server))
         .fallback(purge::by_method)
         .method_not_allowed_fallback(purge::by_method)

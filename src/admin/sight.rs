@@ -241,6 +241,43 @@ pub(super) async fn origins(State(state): State<Shared>) -> Answer {
     ok(json!({"origins": groups}))
 }
 
+/// The body of `PUT /v1/origins/{origin}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OriginChange {
+    /// Name of the origin that answers from now on; its own name ends a switch.
+    switch_to: Option<String>,
+    /// Back to who answered before the last switch.
+    #[serde(default)]
+    roll_back: bool,
+}
+
+/// `PUT /v1/origins/{origin}`.
+pub(super) async fn set_origin(
+    State(state): State<Shared>,
+    Path(origin): Path<String>,
+    change: Result<Json<OriginChange>, JsonRejection>,
+) -> Answer {
+    let Json(change) = change.map_err(|error| Refusal::bad(error.body_text()))?;
+    let groups = (state.handles.groups)();
+    let find = |name: &str| {
+        let group = groups.iter().find(|group| group.name() == name);
+        group.ok_or_else(|| Refusal::not_found(format!("no origin {name:?}")))
+    };
+    let group = find(&origin)?;
+    match (&change.switch_to, change.roll_back) {
+        (Some(to), false) => group.switch(Some(find(to)?)),
+        (None, true) => {
+            group.roll_back();
+        }
+        _ => {
+            let expected = "expected {\"switch_to\": \"NAME\"} or {\"roll_back\": true}";
+            return Err(Refusal::bad(expected));
+        }
+    }
+    ok(group.state())
+}
+
 /// The body of `PUT /v1/origins/{origin}/servers/{server}`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

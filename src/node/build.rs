@@ -44,7 +44,7 @@ pub(super) fn build(config: &Config, clock: Clock) -> Result<Built, NodeError> {
         object_max: config.memory.capacity.bytes() / OBJECT_SHARE,
         ..serve::Options::default()
     };
-    let routing = routing(config)?;
+    let routing = routing(config, None)?;
     Ok(Built { shared: Shared::new(clock, seed, routing, stores, telemetry, options), purges })
 }
 
@@ -55,12 +55,24 @@ fn open_disk(config: &Config, clock: &Clock) -> Result<Option<Arc<Disk>>, NodeEr
     Ok(Some(Arc::new(Disk::open(config.disk.clone(), clock.clone())?)))
 }
 
-pub(super) fn routing(config: &Config) -> Result<Routing, NodeError> {
+/// Builds sites and origins. An origin whose settings did not change keeps its group, and
+/// with it connections, health and what operators set.
+pub(super) fn routing(config: &Config, old: Option<&Routing>) -> Result<Routing, NodeError> {
     let mut origins = HashMap::new();
     for options in &config.origins {
+        let kept = old.and_then(|old| old.origin(&options.name));
+        if let Some(kept) = kept.filter(|kept| kept.options() == options) {
+            origins.insert(options.name.clone(), kept.clone());
+            continue;
+        }
         let failed = |why| NodeError::Origin { name: options.name.clone(), why };
         let group = Group::new(options.clone()).map_err(failed)?;
         origins.insert(options.name.clone(), group);
+    }
+    for (name, group) in &origins {
+        if let Some(before) = old.and_then(|old| old.origin(name)) {
+            group.adopt_switch(before, |name| origins.get(name).cloned());
+        }
     }
     Ok(Routing::new(&config.node.name, config.sites.clone(), origins, config.trust.clone()))
 }

@@ -1,12 +1,13 @@
 //! An origin as the rest of the node sees it: one name, one `send`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use http::Request;
 
 use super::directory::Directory;
+use super::divert::Divert;
 use super::fault::OriginFault;
 use super::fleet::{Fleet, Tries};
 use super::options::{GroupOptions, Http2};
@@ -24,6 +25,8 @@ pub struct Group {
     pub(super) fleet: ArcSwap<Fleet>,
     tries: Tries,
     directory: Option<Directory>,
+    divert: Divert,
+    watched: AtomicBool,
 }
 
 impl Group {
@@ -44,7 +47,14 @@ impl Group {
         let tries = Tries::new(&options);
         let common = Arc::new(Common { options, tls, names });
         let fleet = ArcSwap::from_pointee(build(&common)?);
-        Ok(Arc::new(Group { common, fleet, tries, directory }))
+        Ok(Arc::new(Group {
+            common,
+            fleet,
+            tries,
+            directory,
+            divert: Divert::default(),
+            watched: AtomicBool::new(false),
+        }))
     }
 
     /// Name that sites refer to.
@@ -52,9 +62,25 @@ impl Group {
         &self.common.options.name
     }
 
+    /// What it was built from.
+    pub fn options(&self) -> &GroupOptions {
+        &self.common.options
+    }
+
     /// Sends a request and waits for the head of the answer. Cancel-safe: a dropped call
     /// breaks the request off.
     pub async fn send(
+        &self,
+        request: Request<Outgoing>,
+        cx: &SendContext,
+    ) -> Result<Answer, OriginFault> {
+        match self.divert.target() {
+            Some(other) => other.send_self(request, cx).await,
+            None => self.send_self(request, cx).await,
+        }
+    }
+
+    async fn send_self(
         &self,
         request: Request<Outgoing>,
         cx: &SendContext,
@@ -71,8 +97,11 @@ impl Group {
         fleet.send(request, cx, &self.common.options, &self.tries).await
     }
 
-    /// Starts health checks and discovery on this runtime; they end with the group.
+    /// Starts health checks and discovery on this runtime, once; they end with the group.
     pub fn watch(self: &Arc<Self>) {
+        if self.watched.swap(true, Ordering::AcqRel) {
+            return;
+        }
         for server in &self.fleet.load().servers {
             check::watch(server);
         }
@@ -96,13 +125,36 @@ impl Group {
         Ok(())
     }
 
+    /// Makes another group answer in place of this one, from the next request on; `None`
+    /// or this group itself ends that. The groups must live as long (one configuration).
+    pub fn switch(self: &Arc<Self>, to: Option<&Arc<Group>>) {
+        let to = to.filter(|to| !Arc::ptr_eq(to, self));
+        self.divert.switch(to);
+        let to = to.map_or(self.name(), |to| to.name());
+        tracing::warn!(origin = self.name(), to, "origin switched");
+    }
+
+    /// After a reload: takes over the switch of the group of that name before; `find`
+    /// gives the groups of the new configuration.
+    pub fn adopt_switch(&self, old: &Group, find: impl Fn(&str) -> Option<Arc<Group>>) {
+        self.divert.adopt(&old.divert, find);
+    }
+
+    /// Goes back to who answered before the last switch. Returns that group's name.
+    pub fn roll_back(&self) -> String {
+        self.divert.roll_back();
+        let to = self.divert.target().map_or(self.name().to_owned(), |to| to.name().to_owned());
+        tracing::warn!(origin = self.name(), to, "origin rolled back");
+        to
+    }
+
     /// What an operator sees.
     pub fn state(&self) -> GroupState {
         let now = clock::instant();
         let fleet = self.fleet.load();
         GroupState {
             name: self.name().to_owned(),
-            switched_to: None,
+            switched_to: self.divert.target().map(|to| to.name().to_owned()),
             directory: self.directory.as_ref().map(Directory::root),
             retries: self.tries.retries.load(Ordering::Relaxed),
             retries_refused: self.tries.budget.refused(),

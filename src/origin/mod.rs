@@ -20,6 +20,7 @@ mod chunks;
 mod dial;
 mod directory;
 mod discover;
+mod divert;
 mod fault;
 mod fleet;
 mod group;
@@ -28,7 +29,6 @@ mod health;
 mod lease;
 mod link;
 mod options;
-mod origins;
 mod outgoing;
 mod pick;
 mod pool;
@@ -57,7 +57,6 @@ pub use options::{
     Balance, CheckOptions, DiscoveryOptions, EjectOptions, GroupOptions, Http2, Panic, PoolOptions,
     RetryOptions, ServerOptions, Timeouts, TlsOptions,
 };
-pub use origins::Origins;
 pub use outgoing::{BoxError, Outgoing, Upload};
 pub use state::{GroupState, ServerState};
 

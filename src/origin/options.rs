@@ -7,7 +7,7 @@ use super::address::Address;
 use super::directory::DirectoryOptions;
 
 /// One origin: a group of servers that hold the same content, or a directory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupOptions {
     /// Name that sites refer to.
     pub name: String,
@@ -76,7 +76,7 @@ impl GroupOptions {
 }
 
 /// One server of a group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerOptions {
     /// Name for the admin API and metrics; the address when not set.
     pub name: Option<String>,
@@ -116,7 +116,7 @@ pub enum Balance {
 }
 
 /// Deadlines towards a server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Name, TCP and TLS together. Default 3 s.
     pub connect: Duration,
@@ -140,7 +140,7 @@ impl Default for Timeouts {
 }
 
 /// Connections to one server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolOptions {
     /// Requests in flight to one server: each is a connection (HTTP/1.1) or a stream
     /// (HTTP/2). Default 512.
@@ -174,7 +174,7 @@ impl Default for PoolOptions {
 }
 
 /// TLS towards servers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsOptions {
     /// Name in SNI and in the certificate; the server's host when not set.
     pub sni: Option<String>,
@@ -205,7 +205,7 @@ pub enum Http2 {
 }
 
 /// Active health checks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckOptions {
     /// Path asked with GET. Default `/`.
     pub path: String,
@@ -241,7 +241,7 @@ impl Default for CheckOptions {
 }
 
 /// Passive health: what ordinary requests teach.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EjectOptions {
     /// Failures in a row that eject a server; 0 switches off. Default 3.
     pub failures: u32,
@@ -266,7 +266,7 @@ impl Default for EjectOptions {
 
 /// Second tries. Only what is safe is tried again: the request never left, or the method
 /// is idempotent (RFC 9110 9.2.2) and its body can be sent once more.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryOptions {
     /// Tries in all, each on another server if there is one. Default 3.
     pub tries: u32,
@@ -304,7 +304,7 @@ pub enum Panic {
 }
 
 /// Name resolution.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiscoveryOptions {
     /// Shortest time an answer is kept, whatever its TTL. Default 1 s.
     pub ttl_min: Duration,

@@ -32,7 +32,7 @@ use super::outgoing::Outgoing;
 use reply::Reply;
 
 /// A directory that is served.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryOptions {
     /// The directory.
     pub root: PathBuf,

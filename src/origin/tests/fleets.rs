@@ -7,7 +7,7 @@ use http::Method;
 use http_body_util::BodyExt;
 
 use super::*;
-use crate::origin::{Balance, CheckOptions, Origins, Panic, ServerOptions};
+use crate::origin::{Balance, CheckOptions, Panic, ServerOptions};
 
 fn ok(text: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())
@@ -257,14 +257,17 @@ async fn a_switch_moves_new_requests_at_once_and_can_be_rolled_back() {
     let group = |name: &str, script: &Script| {
         Group::new(GroupOptions { name: name.to_owned(), ..script.options() }).unwrap()
     };
-    let origins = Origins::new([group("app", &a), group("green", &b)]);
+    let (app, green) = (group("app", &a), group("green", &b));
     let body = |text: &'static str| Ok((200, Bytes::from(text)));
-    let in_flight = get(&origins.group("app").unwrap(), "/").await.unwrap();
-    origins.switch("app", "green").unwrap();
-    assert_eq!(fetch(&origins.group("app").unwrap(), "/").await, body("green"));
+    let in_flight = get(&app, "/").await.unwrap();
+    app.switch(Some(&green));
+    green.switch(Some(&app));
+    assert_eq!(fetch(&app, "/").await, body("green"), "no chain and no loop");
     assert_eq!(in_flight.response.into_body().collect().await.unwrap().to_bytes(), "blue");
-    assert_eq!(origins.states()[0].switched_to.as_deref(), Some("green"));
-    assert_eq!(origins.roll_back("app").unwrap(), "app");
-    assert_eq!(fetch(&origins.group("app").unwrap(), "/").await, body("blue"));
-    assert!(origins.switch("app", "nowhere").is_err());
+    assert_eq!(app.state().switched_to.as_deref(), Some("green"));
+    assert_eq!(app.roll_back(), "app");
+    assert_eq!(fetch(&app, "/").await, body("blue"));
+    assert_eq!(app.roll_back(), "green", "back and forth");
+    drop(green);
+    assert_eq!(fetch(&app, "/").await, body("blue"), "a group that is gone is no switch");
 }

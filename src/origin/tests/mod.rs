@@ -8,6 +8,7 @@ mod fleets;
 mod framing;
 mod pooling;
 mod reach;
+mod reader;
 mod rolling;
 mod secure;
 
