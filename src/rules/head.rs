@@ -61,12 +61,12 @@ impl Head {
         Some(head)
     }
 
-    /// The head of the whole, for one that was stored with a part: status 200 and no
-    /// `Content-Range`.
-    pub fn as_whole(&self) -> Head {
+    /// The same with another status and without `Content-Range`: for parts that have been
+    /// joined, whose old range is no longer true.
+    pub fn joined(&self, status: StatusCode) -> Head {
         let keep = |name: &HeaderName| *name != header::CONTENT_RANGE;
-        Head::pack(StatusCode::OK, &self.to_map(0), keep)
-            .unwrap_or_else(|| Head { status: StatusCode::OK, block: self.block.clone() })
+        Head::pack(status, &self.to_map(0), keep)
+            .unwrap_or_else(|| Head { status, block: self.block.clone() })
     }
 
     /// The packed bytes, for the disk tier.

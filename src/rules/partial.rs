@@ -1,6 +1,7 @@
 //! Stored parts: reading a 206 (RFC 9110 14.4, 15.3.7) and joining two (RFC 9111 3.4).
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -100,10 +101,10 @@ pub fn prefix(stored: &Entry, fields: &HeaderMap) -> Option<(SmallVec<[Bytes; 1]
 /// overlap; `Whole` if together they have every byte (RFC 9111 3.4).
 pub fn combine(old: &Entry, new: &Entry) -> Option<Entry> {
     let (extent, body) = joined(old, new)?;
-    let head = match extent {
-        Extent::Whole => new.head.as_whole(),
-        Extent::Part { .. } => new.head.clone(),
-    };
+    let head = new.head.joined(match extent {
+        Extent::Whole => StatusCode::OK,
+        Extent::Part { .. } => StatusCode::PARTIAL_CONTENT,
+    });
     Some(Entry {
         key: new.key.clone(),
         head,

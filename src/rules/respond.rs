@@ -68,7 +68,11 @@ pub fn partial(
     dress: &Dress<'_>,
 ) -> (StatusCode, HeaderMap) {
     let mut fields = stored(entry, dress);
-    put_content_range(&mut fields, span, total);
+    // A part that goes out as it came keeps the range as the origin wrote it.
+    let as_it_came = entry.extent.held() == Some((span.first, span.last));
+    if !(as_it_came && fields.contains_key(header::CONTENT_RANGE)) {
+        put_content_range(&mut fields, span, total);
+    }
     put_number(&mut fields, header::CONTENT_LENGTH, span.len());
     (StatusCode::PARTIAL_CONTENT, fields)
 }

@@ -129,3 +129,10 @@ fn only_websockets_are_upgrades() {
         assert!(!wants(fields), "{fields:?}");
     }
 }
+
+#[test]
+fn cookies_in_pieces_become_one() {
+    let client = [("cookie", "a=1"), ("cookie", "b=2")];
+    let out = sent(&client, Purpose::Fill, &hop(false, Announce::Nothing));
+    assert_eq!(lines(&out, "cookie"), ["a=1; b=2"]);
+}

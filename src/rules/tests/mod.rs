@@ -5,3 +5,4 @@ mod bench;
 mod forward;
 mod journeys;
 mod ledger;
+mod oracle;
