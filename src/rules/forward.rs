@@ -150,19 +150,6 @@ fn put_host(fields: &mut HeaderMap, asked: &Asked, site: &Site) {
     }
 }
 
-/// HTTP/2 lets a client send its cookies in pieces; an HTTP/1 origin expects one line
-/// (RFC 9113 8.2.3).
-fn join_cookies(fields: &mut HeaderMap) {
-    let pieces: Vec<&[u8]> =
-        fields.get_all(header::COOKIE).into_iter().map(|value| value.as_bytes()).collect();
-    if pieces.len() < 2 {
-        return;
-    }
-    if let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
-        fields.insert(header::COOKIE, whole);
-    }
-}
-
 /// `host[:port]`, without the scheme's default port.
 fn authority(asked: &Asked) -> String {
     match asked.port == asked.scheme.default_port() {
