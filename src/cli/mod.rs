@@ -6,6 +6,7 @@
 
 mod admin_client;
 mod check;
+mod demo;
 mod explain;
 mod log;
 mod ls;
@@ -13,6 +14,7 @@ mod origin;
 mod purge;
 mod run;
 mod shell;
+mod signals;
 mod stats;
 
 use std::process::ExitCode;
@@ -42,6 +44,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Demo(demo::Demo),
     Run(run::Run),
     Check(check::Check),
     Purge(purge::Purge),
@@ -62,6 +65,7 @@ impl Cli {
 
     fn run(self) -> ExitCode {
         match self.verb {
+            Verb::Demo(verb) => verb.run(),
             Verb::Run(verb) => verb.run(),
             Verb::Check(verb) => verb.run(),
             Verb::Purge(verb) => verb.run(),

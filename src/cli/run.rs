@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::fail;
+use super::signals::{Signals, Told};
 use crate::base::Clock;
 use crate::config::{self, Config, Outcome, RunFlags};
 use crate::node::Node;
@@ -72,10 +72,10 @@ pub struct Run {
 impl Run {
     /// Runs the verb.
     pub fn run(self) -> ExitCode {
-        let config = match self.load().into_result() {
-            Ok(config) => config,
-            Err(problems) => return fail(problems),
-        };
+        let outcome = self.load();
+        let problems = outcome.render();
+        let Some(config) = outcome.config else { return fail(format_args!("\n{problems}")) };
+        eprint!("{problems}");
         if let Err(why) = setup::install(&config.log.diagnostics) {
             return fail(why);
         }
@@ -137,38 +137,5 @@ fn reload(node: &Node, config: &Config) {
     match node.reload(config) {
         Ok(()) => tracing::info!("configuration taken over"),
         Err(why) => tracing::error!(%why, "configuration refused, nothing changed"),
-    }
-}
-
-enum Told {
-    Stop,
-    Reload,
-    ReopenLogs,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-    user: Signal,
-}
-
-impl Signals {
-    fn new() -> Option<Self> {
-        Some(Signals {
-            terminate: signal(SignalKind::terminate()).ok()?,
-            interrupt: signal(SignalKind::interrupt()).ok()?,
-            hang_up: signal(SignalKind::hangup()).ok()?,
-            user: signal(SignalKind::user_defined1()).ok()?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.hang_up.recv() => Told::Reload,
-            _ = self.user.recv() => Told::ReopenLogs,
-        }
     }
 }

@@ -24,7 +24,6 @@ pub use flags::RunFlags;
 pub use problem::{Place, Problem, Severity};
 pub use reader::Setting;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ use ipnet::IpNet;
 
 use crate::admin;
 use crate::front as front_options;
-use crate::front::{CertSource, Certs, CertsError, ThrowAway};
+use crate::front::{CertSource, CertsError, ThrowAway};
 use crate::origin::GroupOptions;
 use crate::rules::site::Site;
 use crate::store::disk;
@@ -89,7 +88,7 @@ pub struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// Where the certificates come from, for [`Certs::load`]; makes the throw-away one.
+    /// Where the certificates come from, for [`crate::front::Certs::load`]; makes the throw-away one.
     /// Empty if there is neither a file nor a name.
     pub fn sources(&self) -> Result<Vec<CertSource>, CertsError> {
         if self.certificates.is_empty() && !self.throw_away.is_empty() {
