@@ -85,7 +85,7 @@ async fn accept_all<H: Handler>(
         };
         match accepted {
             Ok((tcp, peer)) => admit(&thread, &options, tcp, peer, &tasks),
-            Err(error) => recover(&thread, &listener, &mut reserve, error).await,
+            Err(error) => recover(&thread, &options, &listener, &mut reserve, error).await,
         }
     }
     // What the kernel has queued would be reset by the close.
@@ -106,6 +106,7 @@ async fn ready_now(listener: &TcpListener) -> Option<io::Result<(TcpStream, Sock
 /// After a failed accept: sheds one connection if descriptors ran out, then pauses.
 async fn recover<H>(
     thread: &Thread<H>,
+    options: &ListenerOptions,
     listener: &TcpListener,
     reserve: &mut Reserve,
     error: io::Error,
@@ -118,7 +119,7 @@ async fn recover<H>(
     tracing::warn!(%error, "cannot accept; pausing");
     if reserve.give_up() {
         if let Some(Ok((tcp, _))) = ready_now(listener).await {
-            refuse(&tcp, None);
+            refuse(&tcp, (!options.tls).then_some(Full::Total));
         }
         reserve.take_back();
     }

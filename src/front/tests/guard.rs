@@ -180,12 +180,27 @@ fn piece() -> impl Strategy<Value = &'static [u8]> {
     prop::sample::select(vec![
         &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
         b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
-        b"POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x\r\nhello\r\n0\r\nT: 1\r\n\r\n",
+        b"POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+          5;x\r\nhello\r\n0\r\nT: 1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n",
         b"GET / HTTP/1.0\r\n\r\n",
-        b"\r\n", b"\n", b"\r", b" ", b":", b"GET ", b"/x", b" HTTP/1.1\r\n", b"Host: b\r\n",
-        b"X: y\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n",
-        b"0\r\n\r\n", b"\0", b"\xff", b"a",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b" ",
+        b":",
+        b"GET ",
+        b"/x",
+        b" HTTP/1.1\r\n",
+        b"Host: b\r\n",
+        b"X: y\r\n",
+        b"Content-Length: 3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"3\r\nabc\r\n",
+        b"0\r\n\r\n",
+        b"\0",
+        b"\xff",
+        b"a",
     ])
 }
 

@@ -9,7 +9,8 @@ fn answers_keep_the_order_of_pipelined_requests_and_a_bad_one_ends_the_connectio
     let (running, address) = start(plain());
     let all = ask(
         address,
-        b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nPOST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\
+        b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n\
+          POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\
           GET /3 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\nGET /4 HTTP/1.1\r\nHost: a\r\n\r\n",
     );
     let (one, two) = (all.find("GET /1 0").unwrap(), all.find("POST /2 2").unwrap());
