@@ -5,6 +5,7 @@ pub mod base;
 pub mod cli;
 pub mod config;
 pub mod front;
+pub mod lab;
 pub mod node;
 pub mod origin;
 pub mod rules;

@@ -12,6 +12,7 @@ mod log;
 mod ls;
 mod origin;
 mod purge;
+mod lab;
 mod run;
 mod shell;
 mod signals;
@@ -53,6 +54,7 @@ enum Verb {
     Ls(ls::Ls),
     Log(log::Log),
     Origin(origin::Origin),
+    Lab(lab::Lab),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -74,6 +76,7 @@ impl Cli {
             Verb::Ls(verb) => verb.run(),
             Verb::Log(verb) => verb.run(),
             Verb::Origin(verb) => verb.run(),
+            Verb::Lab(verb) => verb.run(),
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),
         }

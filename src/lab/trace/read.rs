@@ -1,0 +1,267 @@
+//! Reads trace files: finds out what they are, unpacks them, keeps account of bad lines.
+//!
+//! A log does not say how large an object is when the answer was 304, 206, HEAD or broken
+//! off. Such requests get the largest whole size seen for their name, before or after;
+//! the summary says how many sizes were inferred, and how many names had no whole answer
+//! at all, for which the largest partial one stands in.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use super::lines::Form;
+use super::{Builder, NO_TTL, Request, Trace};
+
+/// What is accepted.
+#[derive(Clone, Debug)]
+pub struct ReadOptions {
+    /// Share of bad lines beyond which a file is refused. Default 1 %.
+    pub bad_share_max: f64,
+    /// Requests read at most. Default: no limit.
+    pub requests_max: usize,
+    /// Only names that contain this count.
+    pub only: Option<String>,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        ReadOptions { bad_share_max: 0.01, requests_max: usize::MAX, only: None }
+    }
+}
+
+/// What was read and what was not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Summary {
+    /// The form of the last file.
+    pub form: String,
+    /// Lines or records.
+    pub lines: u64,
+    /// Of them, requests no cache would answer.
+    pub left_out: u64,
+    /// Of them, unreadable ones.
+    pub bad: u64,
+    /// The first few unreadable ones, with their line numbers.
+    pub bad_samples: Vec<String>,
+    /// Requests whose size was taken from another answer for the same name.
+    pub sizes_inferred: u64,
+    /// Names that never had a whole answer.
+    pub sizes_unknown: u64,
+}
+
+/// Why a trace could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be opened or unpacked.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What happened.
+        error: io::Error,
+    },
+    /// Too many lines make no sense.
+    #[error("{path}: {bad} of {lines} lines are no {form}, for example {sample}")]
+    Noise {
+        /// The file.
+        path: String,
+        /// Unreadable lines.
+        bad: u64,
+        /// All lines.
+        lines: u64,
+        /// What the first line looked like.
+        form: String,
+        /// One of them.
+        sample: String,
+    },
+    /// There is not one request in it.
+    #[error("{0}: no requests")]
+    Empty(String),
+}
+
+/// Reads files one after another as one trace. `progress` hears of each read block: the
+/// bytes of the packed file. `-` is standard input.
+pub fn read(
+    paths: &[impl AsRef<Path>],
+    options: &ReadOptions,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(Trace, Summary), ReadError> {
+    let mut reading = Reading { options, builder: Builder::default(), sizes: Vec::new(), start: None, summary: Summary::default() };
+    for path in paths {
+        let path = path.as_ref();
+        let failed = |error| ReadError::Io { path: path.display().to_string(), error };
+        let input = open(path).map_err(failed)?;
+        let mut counted = Counted { input, progress: &mut *progress };
+        let mut input = BufReader::with_capacity(1 << 16, unpack(&mut counted).map_err(failed)?);
+        let before = (reading.summary.lines, reading.summary.bad);
+        reading.file(&mut input).map_err(failed)?;
+        let summary = &reading.summary;
+        let (lines, bad) = (summary.lines - before.0, summary.bad - before.1);
+        if bad as f64 > lines as f64 * options.bad_share_max {
+            let sample = summary.bad_samples.first().cloned().unwrap_or_default();
+            let (path, form) = (path.display().to_string(), summary.form.clone());
+            return Err(ReadError::Noise { path, bad, lines, form, sample });
+        }
+    }
+    if reading.builder.is_empty() {
+        let names: Vec<String> = paths.iter().map(|path| path.as_ref().display().to_string()).collect();
+        return Err(ReadError::Empty(names.join(", ")));
+    }
+    Ok(reading.finish())
+}
+
+struct Reading<'a> {
+    options: &'a ReadOptions,
+    builder: Builder,
+    /// Largest whole and largest partial size of each object.
+    sizes: Vec<(u64, u64)>,
+    start: Option<i64>,
+    summary: Summary,
+}
+
+impl Reading<'_> {
+    fn file(&mut self, input: &mut BufReader<Box<dyn Read + '_>>) -> io::Result<()> {
+        let text = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..);
+        let first = input.fill_buf()?;
+        if first.len() >= RECORD && !first.iter().take(4096).all(text) {
+            self.summary.form = "oracleGeneral".to_owned();
+            return self.records(input);
+        }
+        let mut line = Vec::new();
+        let mut form = None;
+        while self.builder.len() < self.options.requests_max {
+            line.clear();
+            if input.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            let text = String::from_utf8_lossy(&line);
+            let text = text.trim();
+            if text.is_empty() || text.starts_with('#') {
+                continue;
+            }
+            if form.is_none() {
+                let guess = form.insert(Form::guess(text));
+                self.summary.form = guess.name().to_owned();
+                if matches!(guess, Form::Csv(columns) if columns.header) {
+                    continue;
+                }
+            }
+            if let Some(form) = &form {
+                self.line(form, text);
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, form: &Form, text: &str) {
+        self.summary.lines += 1;
+        match form.parse(text) {
+            Ok(Some(line)) => {
+                if let Some(only) = &self.options.only
+                    && !String::from_utf8_lossy(&line.name).contains(only.as_str())
+                {
+                    self.summary.left_out += 1;
+                    return;
+                }
+                self.push(line.at_ms, &line.name, line.size, line.whole, line.ttl_s);
+            }
+            Ok(None) => self.summary.left_out += 1,
+            Err(()) => {
+                self.summary.bad += 1;
+                if self.summary.bad_samples.len() < 5 {
+                    let shown: String = text.chars().take(120).collect();
+                    let sample = format!("line {}: {shown:?}", self.summary.lines);
+                    self.summary.bad_samples.push(sample);
+                }
+            }
+        }
+    }
+
+    /// 24 bytes each, little endian: seconds, object, size, index of the next request.
+    fn records(&mut self, input: &mut impl Read) -> io::Result<()> {
+        let mut record = [0; RECORD];
+        while self.builder.len() < self.options.requests_max {
+            match input.read_exact(&mut record) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error),
+            }
+            self.summary.lines += 1;
+            let [a, b, c, d, id @ .., _, _, _, _, _, _, _, _, _, _, _, _] = record;
+            let [.., e, f, g, h, _, _, _, _, _, _, _, _] = record;
+            let at_ms = i64::from(u32::from_le_bytes([a, b, c, d])) * 1000;
+            let size = u64::from(u32::from_le_bytes([e, f, g, h]));
+            let id: [u8; 8] = id;
+            self.push(at_ms, &id, size, true, NO_TTL);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, at_ms: i64, name: &[u8], size: u64, whole: bool, ttl_s: u32) {
+        let object = self.builder.object(name);
+        if object as usize == self.sizes.len() {
+            self.sizes.push((0, 0));
+        }
+        let known = &mut self.sizes[object as usize];
+        let slot = if whole { &mut known.0 } else { &mut known.1 };
+        *slot = size.max(*slot);
+        let start = *self.start.get_or_insert(at_ms);
+        let at_ms = u64::try_from(at_ms - start).unwrap_or(0);
+        // Zero marks a size to be inferred: no object costs nothing to store.
+        let size = if whole { size.max(1) } else { 0 };
+        self.builder.push(Request { at_ms, object, ttl_s, size });
+    }
+
+    fn finish(mut self) -> (Trace, Summary) {
+        let mut trace = self.builder.finish();
+        let log = self.summary.form == Form::Log.name() || self.summary.form == Form::Json.name();
+        for request in &mut trace.requests {
+            let (whole, part) = self.sizes[request.object as usize];
+            let largest = if whole > 0 { whole } else { part };
+            if request.size == 0 {
+                self.summary.sizes_inferred += 1;
+            }
+            // In a log a shorter 200 is a different encoding or a body broken off.
+            if request.size == 0 || log {
+                request.size = largest.max(1);
+            }
+        }
+        self.summary.sizes_unknown =
+            self.sizes.iter().filter(|(whole, _)| *whole == 0).count() as u64;
+        (trace, self.summary)
+    }
+}
+
+const RECORD: usize = 24;
+/// A longer line is split, and its parts are bad lines.
+const LINE_MAX: u64 = 64 * 1024;
+
+fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    if path.as_os_str() == "-" {
+        return Ok(Box::new(io::stdin()));
+    }
+    Ok(Box::new(File::open(path)?))
+}
+
+/// By magic number, as names lie.
+fn unpack<'a>(input: &'a mut impl Read) -> io::Result<Box<dyn Read + 'a>> {
+    let mut input = BufReader::with_capacity(1 << 16, input);
+    let first = input.fill_buf()?;
+    Ok(match first {
+        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
+        _ => Box::new(input),
+    })
+}
+
+struct Counted<'a> {
+    input: Box<dyn Read>,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        (self.progress)(count as u64);
+        Ok(count)
+    }
+}
