@@ -238,9 +238,8 @@ impl Curve {
         }
         bar.finish_and_clear();
         let now = self.now.map(|room| room.bytes(trace.footprint()));
-        let advice = now
-            .and_then(|now| curve::advice(&curves[0].1, now, report::human))
-            .unwrap_or_default();
+        let advice =
+            now.and_then(|now| curve::advice(&curves[0].1, now, report::human)).unwrap_or_default();
         let write = |path: &PathBuf, text: String| {
             std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
         };

@@ -20,7 +20,12 @@ const BOTTOM: f64 = 52.0;
 const COLOURS: [&str; 6] = ["#2a78d6", "#d1691e", "#1f9a78", "#b5489c", "#8f8412", "#7a6bd8"];
 
 /// The page. `now` marks the present size of the cache.
-pub fn page(title: &str, advice: &str, curves: &[(String, Vec<Point>)], now: Option<u64>) -> String {
+pub fn page(
+    title: &str,
+    advice: &str,
+    curves: &[(String, Vec<Point>)],
+    now: Option<u64>,
+) -> String {
     let points = || curves.iter().flat_map(|(_, points)| points);
     let least = points().map(|point| point.size).min().unwrap_or(1).max(1) as f64;
     let most = points().map(|point| point.size).max().unwrap_or(10) as f64;

@@ -78,8 +78,8 @@ pub fn generate(workload: &Workload, seed: u64) -> Trace {
     let mut named = workload.objects as u64;
     let mut scan_at = 0;
     let span_ms = workload.hours * 3_600_000.0;
-    let replaced = workload.churn * workload.objects as f64 * workload.hours
-        / workload.requests.max(1) as f64;
+    let replaced =
+        workload.churn * workload.objects as f64 * workload.hours / workload.requests.max(1) as f64;
     for at in 0..workload.requests {
         if random.random::<f64>() < replaced {
             let rank = random.random_range(0..ranks.len());

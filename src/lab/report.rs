@@ -105,8 +105,7 @@ fn error(half: f64) -> String {
 
 /// The curves as csv: sizes in bytes, ratios from 0 to 1.
 pub fn curve_csv(curves: &[(String, Vec<Point>)]) -> String {
-    let mut out =
-        String::from("policy,size,miss_objects,miss_bytes,objects_error,bytes_error\n");
+    let mut out = String::from("policy,size,miss_objects,miss_bytes,objects_error,bytes_error\n");
     for (name, points) in curves {
         for p in points {
             let _ = writeln!(

@@ -143,13 +143,7 @@ const HOURS_MAX: u64 = 744;
 const PROGRESS_EVERY: usize = 1 << 16;
 
 impl Run<'_> {
-    fn all(
-        &mut self,
-        trace: &Trace,
-        memory: &mut dyn Policy,
-        warm: usize,
-        progress: &dyn Fn(u64),
-    ) {
+    fn all(&mut self, trace: &Trace, memory: &mut dyn Policy, warm: usize, progress: &dyn Fn(u64)) {
         let mut gone = Vec::new();
         for (at, request) in trace.requests.iter().enumerate() {
             let mut found = match memory.access(request, &mut gone) {

@@ -40,7 +40,8 @@ impl std::str::FromStr for Room {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(percent) = text.strip_suffix('%') {
-            let percent: f64 = percent.trim().parse().map_err(|_| format!("{text:?}: no number"))?;
+            let percent: f64 =
+                percent.trim().parse().map_err(|_| format!("{text:?}: no number"))?;
             if percent > 0.0 && percent <= 1000.0 {
                 return Ok(Room::Share(percent / 100.0));
             }

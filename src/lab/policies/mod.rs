@@ -47,7 +47,11 @@ pub const NAMES: [&str; 9] =
 pub fn by_name<'a>(name: &str, capacity: u64, trace: &'a Trace) -> Option<Box<dyn Policy + 'a>> {
     let objects = trace.objects();
     Some(match name {
-        "auto" | "default" => Box::new(Own { cache: Sharded::auto(capacity, Goal::Objects), keys: &trace.keys, victims: Vec::new() }),
+        "auto" | "default" => Box::new(Own {
+            cache: Sharded::auto(capacity, Goal::Objects),
+            keys: &trace.keys,
+            victims: Vec::new(),
+        }),
         "before-disk" => Box::new(Own {
             cache: Sharded::fixed(capacity, Goal::Objects, Tuning::BEFORE_DISK),
             keys: &trace.keys,

@@ -39,8 +39,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(kind: Kind, capacity: u64, objects: usize) -> Self {
-        let link =
-            Link { younger: NIL, older: NIL, size: 0, hits: 0, visited: false, here: false };
+        let link = Link { younger: NIL, older: NIL, size: 0, hits: 0, visited: false, here: false };
         Queue {
             kind,
             capacity,

@@ -39,8 +39,7 @@ pub(super) struct S3Fifo {
 
 impl S3Fifo {
     pub(super) fn new(capacity: u64, objects: usize) -> Self {
-        let state =
-            State { place: Place::Nowhere, frequency: 0, size: 0, hits: 0, ghost: None };
+        let state = State { place: Place::Nowhere, frequency: 0, size: 0, hits: 0, ghost: None };
         S3Fifo {
             states: vec![state; objects],
             small: VecDeque::new(),

@@ -46,9 +46,12 @@ impl Form {
         if line.trim_start().starts_with('{') {
             return Form::Json;
         }
-        let fields: Vec<&str> = line.split(',').map(|field| field.trim().trim_matches('"')).collect();
+        let fields: Vec<&str> =
+            line.split(',').map(|field| field.trim().trim_matches('"')).collect();
         let column = |names: &[&str]| {
-            fields.iter().position(|field| names.iter().any(|name| field.eq_ignore_ascii_case(name)))
+            fields
+                .iter()
+                .position(|field| names.iter().any(|name| field.eq_ignore_ascii_case(name)))
         };
         let id = column(&["id", "obj_id", "obj-id", "object", "key", "url"]);
         if let (Some(id), Some(size)) = (id, column(&["size", "obj_size", "obj-size", "bytes"])) {
@@ -138,7 +141,8 @@ fn json(line: &str) -> Result<Option<Line>, ()> {
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
-    let stamp = text(&["time", "ts", "msec", "timestamp", "@timestamp", "time_iso8601", "time_local"]);
+    let stamp =
+        text(&["time", "ts", "msec", "timestamp", "@timestamp", "time_iso8601", "time_local"]);
     let at_ms = stamp.as_deref().and_then(time::parse).ok_or(())?;
     // nginx's $request is the whole request line.
     let line = text(&["request"]).unwrap_or_default();
@@ -195,7 +199,11 @@ mod tests {
             ("1795366887,17,512", plain),
         ] {
             let read = Form::guess(header).parse(line).unwrap().unwrap();
-            assert_eq!((read.at_ms, read.size, read.whole), (1_795_366_887_000, 512, true), "{line}");
+            assert_eq!(
+                (read.at_ms, read.size, read.whole),
+                (1_795_366_887_000, 512, true),
+                "{line}"
+            );
             assert!(read.name.ends_with(b"/a?b=1"), "{line}");
         }
     }

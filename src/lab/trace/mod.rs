@@ -48,7 +48,8 @@ impl Trace {
     /// Bytes of all distinct objects, each at the size it had first.
     pub fn footprint(&self) -> u64 {
         let mut seen = vec![false; self.objects()];
-        let first = |request: &&Request| !std::mem::replace(&mut seen[request.object as usize], true);
+        let first =
+            |request: &&Request| !std::mem::replace(&mut seen[request.object as usize], true);
         self.requests.iter().filter(first).map(|request| request.size).sum()
     }
 

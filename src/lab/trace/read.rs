@@ -85,7 +85,13 @@ pub fn read(
     options: &ReadOptions,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Trace, Summary), ReadError> {
-    let mut reading = Reading { options, builder: Builder::default(), sizes: Vec::new(), start: None, summary: Summary::default() };
+    let mut reading = Reading {
+        options,
+        builder: Builder::default(),
+        sizes: Vec::new(),
+        start: None,
+        summary: Summary::default(),
+    };
     for path in paths {
         let path = path.as_ref();
         let failed = |error| ReadError::Io { path: path.display().to_string(), error };
@@ -103,7 +109,8 @@ pub fn read(
         }
     }
     if reading.builder.is_empty() {
-        let names: Vec<String> = paths.iter().map(|path| path.as_ref().display().to_string()).collect();
+        let names: Vec<String> =
+            paths.iter().map(|path| path.as_ref().display().to_string()).collect();
         return Err(ReadError::Empty(names.join(", ")));
     }
     Ok(reading.finish())
