@@ -14,6 +14,7 @@ use crate::origin::GroupOptions;
 use crate::rules::site::{Policy, Site};
 use crate::store::disk::{self, DirectoryOptions};
 use crate::store::memory::MemoryOptions;
+use crate::telemetry::access_log::{self, Target};
 
 /// The flags as typed in. Addresses and sizes are still text, so that an error can say
 /// what was expected in the same words as for a file.
@@ -81,7 +82,10 @@ impl RunFlags {
             memory,
             disk: disk::Options { directories: self.directories(sink), ..disk::Options::default() },
             admin: self.admin(sink),
-            log: LogOptions::default(),
+            log: LogOptions {
+                access: access_log::Options { target: Target::Stdout, ..Default::default() },
+                ..LogOptions::default()
+            },
             origins: self.origins(sink),
             sites: vec![self.site()],
         }

@@ -127,7 +127,7 @@ fn log(mut table: Table<'_>, base: &Path) -> LogOptions {
     let from = access_log::Options::default();
     let formats = [("json", Format::Json), ("combined", Format::Combined)];
     let diagnostics = setup::Options::default();
-    let target = table.text("access", "off");
+    let target = table.text("access", "stdout");
     if !matches!(target.as_str(), "off" | "stdout") && !target.contains('/') {
         table
             .error("access", "access: expected \"off\", \"stdout\" or a file with a / in its path");

@@ -18,6 +18,11 @@ use crate::telemetry::{AccessLog, Telemetry};
 /// One object may take at most this share of the memory tier while it is being filled.
 const OBJECT_SHARE: u64 = 4;
 
+/// Bodies being filled may take this share of the memory tier's size beside it, and no
+/// less than this many bytes.
+const FILLS_SHARE: u64 = 4;
+const FILLS_MIN: u64 = 32 << 20;
+
 /// What the node needs to go on.
 pub(super) struct Built {
     pub shared: Shared,
@@ -42,9 +47,10 @@ pub(super) fn build(config: &Config, clock: Clock) -> Result<Built, NodeError> {
     let stores = Stores { memory, disk, ledger: Arc::new(ledger) };
     let options = serve::Options {
         object_max: config.memory.capacity.bytes() / OBJECT_SHARE,
+        fills_max: (config.memory.capacity.bytes() / FILLS_SHARE).max(FILLS_MIN),
         ..serve::Options::default()
     };
-    let routing = routing(config, None)?;
+    let routing = routing(config, seed, None)?;
     Ok(Built { shared: Shared::new(clock, seed, routing, stores, telemetry, options), purges })
 }
 
@@ -57,7 +63,11 @@ fn open_disk(config: &Config, clock: &Clock) -> Result<Option<Arc<Disk>>, NodeEr
 
 /// Builds sites and origins. An origin whose settings did not change keeps its group, and
 /// with it connections, health and what operators set.
-pub(super) fn routing(config: &Config, old: Option<&Routing>) -> Result<Routing, NodeError> {
+pub(super) fn routing(
+    config: &Config,
+    seed: KeySeed,
+    old: Option<&Routing>,
+) -> Result<Routing, NodeError> {
     let mut origins = HashMap::new();
     for options in &config.origins {
         let kept = old.and_then(|old| old.origin(&options.name));
@@ -74,5 +84,8 @@ pub(super) fn routing(config: &Config, old: Option<&Routing>) -> Result<Routing,
             group.adopt_switch(before, |name| origins.get(name).cloned());
         }
     }
-    Ok(Routing::new(&config.node.name, config.sites.clone(), origins, config.trust.clone()))
+    // Any number that is this process's own will do.
+    let instance = seed.0 as u32;
+    let (name, sites) = (&config.node.name, config.sites.clone());
+    Ok(Routing::new(name, instance, sites, origins, config.trust.clone()))
 }

@@ -135,7 +135,7 @@ impl Node {
     /// Takes over sites, rules, origins, trust and certificates of `config`. What needs
     /// other sockets or sizes (listeners, memory, disk) waits for a restart.
     pub fn reload(&self, config: &Config) -> Result<(), NodeError> {
-        let routing = build::routing(config, Some(&self.shared.routing.load()))?;
+        let routing = build::routing(config, self.shared.seed, Some(&self.shared.routing.load()))?;
         if let Some(certs) = &self.certs {
             certs.replace(config.tls.sources()?)?;
         }

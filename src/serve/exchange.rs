@@ -24,7 +24,7 @@ use super::routing::{Place, Routing};
 use super::{answer, deliver, miss, pass};
 use crate::front::Connection;
 use crate::rules::asked::{Asked, Scheme};
-use crate::rules::door::{self, Arrival};
+use crate::rules::door;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
 use crate::rules::forward;
@@ -86,8 +86,7 @@ fn receive(
     meter: &mut Meter,
 ) -> Result<(Asked, Place), Fault> {
     let scheme = if conn.tls.is_some() { Scheme::Https } else { Scheme::Http };
-    let arrival = Arrival { scheme, http2: conn.http2, cdn_id: &routing.node };
-    let asked = door::admit(parts, &arrival)?;
+    let asked = door::admit(parts, &routing.arrival(scheme, conn.http2))?;
     meter.heard(&asked, parts);
     let outside = conn.tls.as_ref().is_some_and(|tls| !tls.covers(asked.host.as_str()));
     if outside {

@@ -8,6 +8,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http_body::Body as _;
@@ -55,7 +56,8 @@ pub(super) async fn fill(
     }
     let progress = Progress::Shared { head: Arc::new(head), spool, fwd_status: status };
     tell(&lead, progress, reader, client);
-    let Some(body) = pump(body, writer, limit, &lead).await else { return };
+    let held = Held { shared, bytes: 0 };
+    let Some(body) = pump(body, writer, (limit, held), &lead).await else { return };
     if lead.is_doomed() {
         return;
     }
@@ -72,13 +74,39 @@ fn head_alone(storable: &Storable, key: &Key, seq: u64) -> Option<Entry> {
     head.into_entry(key, SmallVec::new(), seq)
 }
 
+/// This fill's share of what all fills hold.
+struct Held<'a> {
+    shared: &'a Shared,
+    bytes: u64,
+}
+
+impl Held<'_> {
+    /// Whether `bytes` more may be held.
+    fn more(&mut self, bytes: u64) -> bool {
+        self.bytes += bytes;
+        let all = self.shared.filling.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        all <= self.shared.options.fills_max
+    }
+
+    fn release(&mut self) {
+        self.shared.filling.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
 /// Copies the body over. `None` if it failed or grew past `limit`.
 async fn pump(
     mut body: OriginBody,
     mut writer: Writer,
-    limit: u64,
+    (limit, mut held): (u64, Held<'_>),
     lead: &Lead,
 ) -> Option<SmallVec<[Bytes; 1]>> {
+    let mut keeping = true;
     loop {
         if !poll_fn(|cx| writer.poll_room(cx)).await {
             // Not stored and nobody reads: give the connection up.
@@ -91,9 +119,11 @@ async fn pump(
                 // (RFC 9110 6.5.1).
                 if let Ok(data) = frame.into_data() {
                     writer.push(&data);
-                    if writer.written() > limit {
+                    if keeping && (writer.written() > limit || !held.more(data.len() as u64)) {
+                        keeping = false;
                         lead.leave_table();
                         writer.keep_window_only();
+                        held.release();
                     }
                 }
             }

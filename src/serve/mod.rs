@@ -19,6 +19,7 @@ mod routing;
 mod upgrade;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -51,6 +52,9 @@ pub struct Options {
     /// Largest body kept, in bytes; longer ones stream through. At most a share of the
     /// memory tier, whatever the sites' policies say.
     pub object_max: u64,
+    /// Bytes of bodies that may be held whole while they are being filled, all together.
+    /// What comes beyond streams through a bounded window and is not stored.
+    pub fills_max: u64,
 }
 
 impl Default for Options {
@@ -59,6 +63,7 @@ impl Default for Options {
             uncacheable_memo: Duration::from_secs(120),
             follow_wait: Duration::from_secs(10),
             object_max: 64 << 20,
+            fills_max: 128 << 20,
         }
     }
 }
@@ -84,6 +89,8 @@ pub struct Shared {
     /// Settings.
     pub options: Options,
     memos: Memos,
+    /// Bytes of bodies held whole by fills under way.
+    filling: AtomicU64,
 }
 
 /// Where answers are kept, and what purges say of them.
@@ -117,6 +124,7 @@ impl Shared {
             telemetry,
             options,
             memos: Memos::default(),
+            filling: AtomicU64::new(0),
         }
     }
 

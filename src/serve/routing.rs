@@ -11,7 +11,8 @@ use http::HeaderValue;
 use ipnet::IpNet;
 
 use crate::origin::{Group, SendContext};
-use crate::rules::asked::Asked;
+use crate::rules::asked::{Asked, Scheme};
+use crate::rules::door::Arrival;
 use crate::rules::forward::{Announce, Hop};
 use crate::rules::key::Key;
 use crate::rules::site::{Policy, Site, Sites};
@@ -24,6 +25,9 @@ pub struct Routing {
     trust: Vec<IpNet>,
     /// This node's name in `Via`, `Cache-Status` and `CDN-Loop`.
     pub node: Box<str>,
+    /// What `CDN-Loop` calls this process (RFC 8586): two nodes of one name, one behind the
+    /// other, are no loop, so the name alone will not do.
+    cdn_id: Box<str>,
     /// `1.1 node`, the `Via` of answers.
     pub via: HeaderValue,
 }
@@ -50,13 +54,21 @@ impl Routing {
     /// Puts the parts together.
     pub fn new(
         node: &str,
+        instance: u32,
         sites: Vec<Site>,
         origins: HashMap<String, Arc<Group>>,
         trust: Vec<IpNet>,
     ) -> Self {
         let via = HeaderValue::try_from(format!("1.1 {node}"))
             .unwrap_or(HeaderValue::from_static("1.1 brink"));
-        Routing { sites: Sites::new(sites), origins, trust, node: node.into(), via }
+        let cdn_id = format!("{node}-{instance:08x}").into();
+        let node = node.into();
+        Routing { sites: Sites::new(sites), origins, trust, node, cdn_id, via }
+    }
+
+    /// What [`crate::rules::door`] must know of this node.
+    pub fn arrival(&self, scheme: Scheme, http2: bool) -> Arrival<'_> {
+        Arrival { scheme, http2, cdn_id: &self.cdn_id }
     }
 
     /// The site and rule for a request.
@@ -81,7 +93,7 @@ impl Routing {
         let peer = peer.ip().to_canonical();
         let trusted = self.trust.iter().any(|network| network.contains(&peer));
         let announce = Announce::default();
-        Hop { node: &self.node, cdn_id: &self.node, peer, trusted, announce }
+        Hop { node: &self.node, cdn_id: &self.cdn_id, peer, trusted, announce }
     }
 
     /// What goes with a request beside itself.
