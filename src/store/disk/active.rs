@@ -35,7 +35,9 @@ pub(super) enum Publish {
     Put { hash: u128, variant: u32, payload: Payload, place: Place },
     /// A record has moved to a newer segment.
     Moved { print: u64, from: Place, to: Place },
-    /// A tombstone or a mark is on disk: nothing to do.
+    /// A tombstone is on disk: nothing to do.
+    Buried { hash: u128, variant: u32 },
+    /// A mark is on disk: nothing to do.
     Nothing,
 }
 
@@ -88,7 +90,7 @@ impl Publish {
                     dir.counters.reinserted.one();
                 }
             }
-            Publish::Nothing => {}
+            Publish::Buried { .. } | Publish::Nothing => {}
         }
     }
 }

@@ -27,6 +27,8 @@ pub trait Device: Send + Sync + 'static {
     fn list(&self) -> io::Result<Vec<String>>;
     /// Makes creations and removals durable.
     fn sync(&self) -> io::Result<()>;
+    /// Lets another process have the directory. Nothing is written through it afterwards.
+    fn release(&self);
 }
 
 /// An open file of a [`Device`].
@@ -155,6 +157,11 @@ impl Device for RealDevice {
 
     fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.dir)?)
+    }
+
+    fn release(&self) {
+        // Closing the handle would do it too, if only this fails.
+        let _ = rustix::fs::flock(&self.dir, FlockOperation::Unlock);
     }
 }
 

@@ -22,6 +22,7 @@ mod active;
 pub mod admit;
 pub mod device;
 pub mod directory;
+pub mod faulty;
 pub mod format;
 pub mod health;
 pub mod identity;
@@ -213,11 +214,17 @@ impl Disk {
         let held = dir.index.contains_variant(print, variant)
             || dir.queue.pending(hash).iter().any(|waits| waits.variant() == variant);
         if !dir.is_ready() {
+            // What is on disk is older than this: it must not come back later.
             dir.counters.writes_shed.one();
+            self.remove(&key);
         } else if !dir.admission.admits(why, print, held) {
             dir.counters.declined.one();
         } else if !dir.queue.put(hash, variant, Payload::Entry(entry)) {
             dir.counters.writes_shed.one();
+            if held {
+                dir.index.remove_variant(print, variant);
+                dir.queue.order(Job::Bury { hash, variant });
+            }
         }
     }
 
@@ -261,8 +268,9 @@ impl Disk {
         self.members.iter().map(|member| member.dir.stats()).collect()
     }
 
-    /// Writes what is queued, leaves a checkpoint in each directory and stops. Blocks for
-    /// as long as the disks take; call it off the network threads.
+    /// Writes what is queued, leaves a checkpoint in each directory, stops and lets the
+    /// directories go: afterwards everything misses. Blocks for as long as the disks take;
+    /// call it off the network threads.
     pub fn close(&self) {
         for member in &self.members {
             member.dir.queue.command(Command::Close);
@@ -297,6 +305,7 @@ impl Member {
         let writer = self.writer.lock().take();
         if let Some(writer) = writer {
             let _ = writer.join();
+            self.dir.device.release();
         }
     }
 

@@ -128,11 +128,7 @@ impl WriteQueue {
         }
         let held = index();
         if !serving() {
-            if inner.missed.len() < MISSED_MAX {
-                inner.missed.push(hash);
-            } else {
-                inner.missed_too_many = true;
-            }
+            inner.miss(hash);
         } else if waited_any || held {
             inner.jobs.push_back(Job::Bury { hash, variant: ALL_VARIANTS });
             self.wake.notify_one();
@@ -170,11 +166,16 @@ impl WriteQueue {
         }
     }
 
-    /// Waits for a command other than [`Command::Run`], throwing writes away meanwhile.
+    /// Waits for a command other than [`Command::Run`]. Writes are thrown away meanwhile,
+    /// and what they would have replaced or buried is remembered for [`WriteQueue::join`].
     pub fn wait_command(&self) -> Command {
         let mut inner = self.inner.lock();
         loop {
-            inner.jobs.clear();
+            for job in std::mem::take(&mut inner.jobs) {
+                if let Job::Put { hash, .. } | Job::Bury { hash, .. } = job {
+                    inner.miss(hash);
+                }
+            }
             inner.pending.clear();
             inner.bytes = 0;
             if let Some(command) = inner.command {
@@ -254,6 +255,16 @@ impl WriteQueue {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Inner {
+    fn miss(&mut self, hash: u128) {
+        if self.missed.len() < MISSED_MAX {
+            self.missed.push(hash);
+        } else {
+            self.missed_too_many = true;
+        }
     }
 }
 

@@ -8,10 +8,11 @@
 
 use std::sync::Arc;
 
+use super::active::Publish;
 use super::device::read_full;
 use super::directory::Segment;
-use super::format::{Header, Kind, split_front, verify_blocks};
-use super::index::Place;
+use super::format::{Flaw, HEADER, Header, Kind, split_front, verify_blocks};
+use super::index::{Place, print_of};
 use super::recover::records_of;
 use super::segment::{FooterEntry, file_name};
 use super::writer::Writer;
@@ -69,6 +70,24 @@ impl Writer {
             }
         }
         self.flush();
+    }
+
+    /// Whether `len` more bytes fit into the active segment.
+    fn room_now(&self, len: u64) -> bool {
+        self.active.as_ref().is_some_and(|active| active.fits(len))
+    }
+
+    /// Appends a whole record as it was read from another segment, under this one's serial.
+    fn append_raw(&mut self, mut record: Vec<u8>, from: Place) -> Result<bool, Flaw> {
+        let mut header = Header::decode(&record)?;
+        let Some(active) = &mut self.active else { return Ok(false) };
+        header.judged = self.dir.marks.judged(&header, from.offset());
+        header.serial = active.segment.serial;
+        record.get_mut(..HEADER).ok_or(Flaw::Length)?.copy_from_slice(&header.encode());
+        let Some(to) = active.place(record.len() as u64) else { return Ok(false) };
+        active.list(&header, to);
+        active.waiting.push(Publish::Moved { print: print_of(header.hash), from, to });
+        Ok(self.write(&record))
     }
 
     /// A record that verifies in every byte, or nothing: rot is not copied.

@@ -54,6 +54,7 @@ pub(super) fn recover(dir: &Arc<Directory>) -> io::Result<Writer> {
         foreign_bytes: 0,
         next_serial: 1,
         full_until_ms: 0,
+        unburied: Vec::new(),
     };
     let mut serials: Vec<u64> =
         dir.device.list()?.iter().filter_map(|name| serial_of(name)).collect();

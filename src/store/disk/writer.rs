@@ -21,7 +21,7 @@ use bytes::Bytes;
 use super::active::{Active, BATCH, Done, Publish};
 use super::device::write_full;
 use super::directory::{Directory, Segment};
-use super::format::{ALIGN, Flaw, HEADER, Header, Kind, encode_front};
+use super::format::{ALIGN, Header, Kind, encode_front};
 use super::health::{State, is_full};
 use super::index::{Place, print_of};
 use super::payload::Payload;
@@ -46,6 +46,8 @@ pub(super) struct Writer {
     pub(super) foreign_bytes: u64,
     pub(super) next_serial: u64,
     pub(super) full_until_ms: u64,
+    /// Tombstones that could not be written yet. Bounded by what the index held.
+    pub(super) unburied: Vec<(u128, u32)>,
 }
 
 /// Body of the thread.
@@ -77,6 +79,9 @@ impl Writer {
         loop {
             if !self.dir.is_ready() {
                 self.flush();
+                for (hash, variant) in std::mem::take(&mut self.unburied) {
+                    self.dir.queue.order(Job::Bury { hash, variant });
+                }
                 return None;
             }
             match self.dir.queue.next(patience) {
@@ -85,6 +90,7 @@ impl Writer {
                     self.work(job);
                 }
                 Next::Idle => {
+                    self.bury_rest();
                     self.flush();
                     self.count_used();
                     patience = PATIENCE;
@@ -102,16 +108,14 @@ impl Writer {
         match job {
             Job::Put { hash, variant, payload } => {
                 if self.dir.queue.wants(hash, &payload) && !self.put(hash, variant, &payload) {
-                    self.give_up(hash, &payload);
+                    self.give_up(hash, variant, &payload);
                 }
             }
             Job::Bury { hash, variant } => {
-                let print = print_of(hash);
                 if variant == ALL_VARIANTS && self.dir.queue.pending(hash).is_empty() {
-                    self.dir.index.remove(print);
+                    self.dir.index.remove(print_of(hash));
                 }
-                let stamp = Header::stamp(Kind::Tombstone, hash, variant, 0);
-                self.append(stamp, &[], &[], |_| Publish::Nothing);
+                self.bury(hash, variant);
             }
             Job::Position(answer) => {
                 self.flush();
@@ -123,9 +127,25 @@ impl Writer {
                 self.append(stamp, &mark.encode(), &[], |_| Publish::Nothing);
             }
             Job::Sync(done) => {
-                let good = self.flush() && self.sync_active();
+                self.bury_rest();
+                let good = self.flush() && self.sync_active() && self.unburied.is_empty();
                 let _ = done.send(good);
             }
+        }
+    }
+
+    /// Writes a tombstone. One that cannot be written is kept and tried again, and until
+    /// then no sync succeeds.
+    fn bury(&mut self, hash: u128, variant: u32) {
+        let stamp = Header::stamp(Kind::Tombstone, hash, variant, 0);
+        if !self.append(stamp, &[], &[], |_| Publish::Buried { hash, variant }) {
+            self.unburied.push((hash, variant));
+        }
+    }
+
+    fn bury_rest(&mut self) {
+        for (hash, variant) in std::mem::take(&mut self.unburied) {
+            self.bury(hash, variant);
         }
     }
 
@@ -170,24 +190,8 @@ impl Writer {
             && self.write(zeros.get(..padding).unwrap_or_default())
     }
 
-    /// Appends a whole record as it was read from another segment, under this one's serial.
-    pub(super) fn append_raw(&mut self, mut record: Vec<u8>, from: Place) -> Result<bool, Flaw> {
-        let mut header = Header::decode(&record)?;
-        if !self.make_room(record.len() as u64) {
-            return Ok(false);
-        }
-        let Some(active) = &mut self.active else { return Ok(false) };
-        header.judged = self.dir.marks.judged(&header, from.offset());
-        header.serial = active.segment.serial;
-        record.get_mut(..HEADER).ok_or(Flaw::Length)?.copy_from_slice(&header.encode());
-        let Some(to) = active.place(record.len() as u64) else { return Ok(false) };
-        active.list(&header, to);
-        active.waiting.push(Publish::Moved { print: print_of(header.hash), from, to });
-        Ok(self.write(&record))
-    }
-
     /// Buffers bytes, writing whole batches out. False after a fault.
-    fn write(&mut self, mut bytes: &[u8]) -> bool {
+    pub(super) fn write(&mut self, mut bytes: &[u8]) -> bool {
         while let Some(active) = &mut self.active {
             let room = BATCH.saturating_sub(active.buffer.len());
             let (now, later) = bytes.split_at(bytes.len().min(room));
@@ -239,29 +243,30 @@ impl Writer {
         true
     }
 
-    /// Whether `len` more bytes fit into the active segment.
-    pub(super) fn room_now(&self, len: u64) -> bool {
-        self.active.as_ref().is_some_and(|active| active.fits(len))
-    }
-
     /// Leaves the active segment as it is after a fault; what is published stays readable.
     fn abandon(&mut self, doing: &str, error: &io::Error) {
         self.trouble(doing, error);
         let Some(active) = self.active.take() else { return };
         for lost in active.waiting {
-            if let Publish::Put { hash, variant, payload, .. } = lost {
-                self.give_up(hash, &payload);
-                // Its record may be whole on disk all the same.
-                self.dir.queue.order(Job::Bury { hash, variant });
+            match lost {
+                Publish::Put { hash, variant, payload, .. } => {
+                    self.give_up(hash, variant, &payload);
+                }
+                Publish::Buried { hash, variant } => self.unburied.push((hash, variant)),
+                Publish::Moved { .. } | Publish::Nothing => {}
             }
         }
         self.done.push_back(Done { segment: active.segment });
     }
 
-    fn give_up(&self, hash: u128, payload: &Payload) {
+    /// A write that came to nothing. Its record may be whole on disk all the same, and an
+    /// older version must not outlive a newer one that was lost: both are buried.
+    fn give_up(&self, hash: u128, variant: u32, payload: &Payload) {
         if self.dir.queue.finish(hash, payload, || {}) {
             self.dir.counters.writes_shed.one();
         }
+        self.dir.index.remove_variant(print_of(hash), variant);
+        self.dir.queue.order(Job::Bury { hash, variant });
     }
 
     pub(super) fn trouble(&mut self, doing: &str, error: &io::Error) {

@@ -17,12 +17,20 @@ use crate::rules::head::Head;
 use crate::rules::variant::Vary;
 
 mod basics;
+mod faults;
+mod model;
 mod purges;
+mod rot;
 
 pub(super) const WALL: u64 = 1_800_000_000_000;
 
 pub(super) fn clock() -> Clock {
     Clock::manual(WALL)
+}
+
+/// A directory in memory where there is one: thousands of syncs are no test of this disk.
+pub(super) fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// A small store: 8 segments of 64 KiB.
