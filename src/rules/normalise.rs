@@ -120,7 +120,10 @@ fn weighted(fields: &HeaderMap, name: &HeaderName) -> Vec<Member> {
         let (name, parameters) = text.split_once(';').unwrap_or((text, ""));
         let name = name.trim().to_ascii_lowercase();
         let weight = weight(parameters.trim());
-        if !name.is_empty() && !members.iter().any(|member| member.name == name) {
+        // What is no token or tag names nothing that could be preferred.
+        let named = |byte: u8| byte.is_ascii_alphanumeric() || b"-*_.+".contains(&byte);
+        let valid = !name.is_empty() && name.bytes().all(named);
+        if valid && !members.iter().any(|member| member.name == name) {
             members.push(Member { name, weight });
         }
     }

@@ -7,6 +7,7 @@
 mod support;
 
 mod collapse;
+mod corpus;
 mod door;
 mod framing;
 mod h2_door;

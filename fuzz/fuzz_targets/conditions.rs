@@ -1,0 +1,8 @@
+//! Conditional requests: stored tag, line break, field.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../properties.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| properties::conditions(input));

@@ -1,0 +1,8 @@
+//! Vary and the normal forms of negotiation fields: names, line break, value.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../properties.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| properties::vary(input));
