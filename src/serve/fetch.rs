@@ -118,7 +118,7 @@ async fn run(shared: &Arc<Shared>, lead: Lead, mut order: Order, client: Client)
     // Twice at most: an answer that fits nothing we have is asked for again, plainly.
     for _ in 0..2 {
         let requested_at = shared.clock.now();
-        let (sent_range, answer) = ask(&order).await;
+        let (sent_range, answer) = ask(shared, &order).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(fault) => return failed(shared, &lead, &order, fault, client),
@@ -231,7 +231,7 @@ fn failed(shared: &Shared, lead: &Lead, order: &Order, fault: Fault, client: Cli
 }
 
 /// Sends the request. Also returns the `Range` that went with it.
-async fn ask(order: &Order) -> (Option<HeaderValue>, Result<Answer, Fault>) {
+async fn ask(shared: &Shared, order: &Order) -> (Option<HeaderValue>, Result<Answer, Fault>) {
     let forwarded = forward::forward(
         &order.parts,
         &order.asked,
@@ -248,5 +248,6 @@ async fn ask(order: &Order) -> (Option<HeaderValue>, Result<Answer, Fault>) {
     interim::pass_on(&mut request, &order.parts, conn);
     let context = order.routing.send_context(&order.key, conn.peer, conn.local);
     let answer = group.send(request, &context).await;
+    shared.asked(&order.place.site.origin, &answer);
     (range, answer.map_err(|fault| fault.fault()))
 }

@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 pub use body::Body;
@@ -31,12 +31,13 @@ pub use routing::{Place, Routing};
 
 use crate::base::Clock;
 use crate::front::{Connection, Handler};
+use crate::origin::Answer;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
 use crate::rules::key::{Key, KeySeed};
 use crate::rules::ledger::{Ledger, Verdict};
 use crate::store::{Disk, Memory};
-use crate::telemetry::{Count, Telemetry};
+use crate::telemetry::{Count, Event, Telemetry};
 
 use flights::{Flight, Flights, Progress};
 use memo::Memos;
@@ -170,6 +171,13 @@ impl Shared {
             self.memory.put(key, entry);
             self.telemetry.counters.add(Count::Stored, 1);
         }
+    }
+
+    /// Counts a request that was sent to the origin called `name`, by what came of it.
+    fn asked<E>(&self, name: &str, answer: &Result<Answer, E>) {
+        let code = answer.as_ref().map(|answer| answer.response.status());
+        let code = code.as_ref().map_or("error", StatusCode::as_str);
+        self.telemetry.counters.note(Event::OriginRequest, &[name, code], 1);
     }
 
     /// Drops what is stored under `key` and dooms a fetch under way for it.

@@ -58,7 +58,9 @@ async fn send(
     let context = visit.routing.send_context(&key, visit.conn.peer, visit.conn.local);
     let mut request = Request::from_parts(forwarded, body);
     interim::pass_on(&mut request, &visit.parts, &visit.conn);
-    let answer = match group.send(request, &context).await {
+    let answered = group.send(request, &context).await;
+    visit.shared.asked(&visit.place.site.origin, &answered);
+    let answer = match answered {
         Ok(answer) => answer,
         Err(fault) => {
             return answer::origin_fault(&visit.routing.node, fault.fault(), outcome, visit.meter);

@@ -16,6 +16,9 @@ function read(field) {
       ? { kind: "stale", word: "stale", ttl, text: "Too old, but allowed: shown at once from memory, without waiting for the origin." }
       : { kind: "hit", word: "hit", ttl, text: "Served from memory. The origin was not asked." };
   }
+  if (words.fwd === "stale" && (ttl !== null && ttl < 0)) {
+    return { kind: "stale", word: "rescued", ttl, text: "The origin failed. The stored copy is shown in its place, old as it is." };
+  }
   if (words.fwd === "stale" && words["fwd-status"] === "304") {
     return { kind: "stale", word: "checked", ttl, text: "The origin was asked whether the copy still holds, and it does: no body was sent." };
   }
