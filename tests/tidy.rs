@@ -268,10 +268,9 @@ fn dependencies(found: &mut Vec<String>) {
     for (index, line) in manifest.lines().enumerate() {
         if line.starts_with('[') {
             section = line;
-        } else if section.contains("dependencies") && line.contains('=') {
-            if !before.starts_with('#') {
-                found.push(format!("Cargo.toml:{}: no reason above: {line}", index + 1));
-            }
+        } else if section.contains("dependencies") && line.contains('=') && !before.starts_with('#')
+        {
+            found.push(format!("Cargo.toml:{}: no reason above: {line}", index + 1));
         }
         before = line;
     }

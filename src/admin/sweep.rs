@@ -256,10 +256,10 @@ impl Sweeper {
             return;
         }
         handles.ledger.forget(upto);
-        if let Some(durable) = &handles.durable {
-            if let Err(error) = durable.forgotten(upto, &handles.ledger) {
-                tracing::warn!(%error, "the purge ledger's file was not shortened");
-            }
+        if let Some(durable) = &handles.durable
+            && let Err(error) = durable.forgotten(upto, &handles.ledger)
+        {
+            tracing::warn!(%error, "the purge ledger's file was not shortened");
         }
     }
 }

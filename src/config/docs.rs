@@ -73,10 +73,10 @@ fn the_documented_settings_are_the_real_ones_with_their_defaults() {
         match (documented.get(path), &setting.default) {
             (None, _) if *path != inherited && documented.contains_key(&inherited) => {}
             (None, _) => wrong.push(format!("{path} is not in config/node.toml")),
-            (Some(shown), Some(default)) if shown != default => {
-                if !REQUIRED.contains(&path.as_str()) {
-                    wrong.push(format!("{path}: documented {shown}, really {default}"));
-                }
+            (Some(shown), Some(default))
+                if shown != default && !REQUIRED.contains(&path.as_str()) =>
+            {
+                wrong.push(format!("{path}: documented {shown}, really {default}"));
             }
             _ => {}
         }

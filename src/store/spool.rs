@@ -173,7 +173,7 @@ impl Writer {
             Some(total) if total > written => {
                 ((total - written).min(PIECE_BYTES as u64 * 4) as usize).max(1)
             }
-            _ => needed.max(16 << 10).min(PIECE_BYTES),
+            _ => needed.clamp(16 << 10, PIECE_BYTES),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::admin::{ROUTES, Scope};
 async fn health_needs_no_token_and_everything_else_does() {
     let bench = Bench::start().await;
     for route in ROUTES {
-        let target = route.path.replace('{', "").replace('}', "");
+        let target = route.path.replace(['{', '}'], "");
         let request =
             format!("{} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", {
                 route.method

@@ -234,10 +234,10 @@ fn framing_field(name: &[u8], value: &[u8], http11: bool, seen: &mut Seen) -> Re
             }
             seen.host = true;
         }
-        6 if name.eq_ignore_ascii_case(b"expect") => {
-            if !value.eq_ignore_ascii_case(b"100-continue") {
-                return Err(Fault::ExpectationFailed);
-            }
+        6 if name.eq_ignore_ascii_case(b"expect")
+            && !value.eq_ignore_ascii_case(b"100-continue") =>
+        {
+            return Err(Fault::ExpectationFailed);
         }
         7 if name.eq_ignore_ascii_case(b"upgrade") => seen.upgrade = true,
         14 if name.eq_ignore_ascii_case(b"content-length") => {

@@ -128,10 +128,10 @@ impl Disk {
         for own in &options.directories {
             let device: Arc<dyn Device> = Arc::new(open_locked(&own.path)?);
             let identity = Identity::read(&own.path)?;
-            if let Some(found) = identity {
-                if *seed.get_or_insert(found.seed) != found.seed {
-                    return Err(DiskError::Seed { path: own.path.clone() });
-                }
+            if let Some(found) = identity
+                && *seed.get_or_insert(found.seed) != found.seed
+            {
+                return Err(DiskError::Seed { path: own.path.clone() });
             }
             taken.push((own.clone(), device, identity));
         }
@@ -329,7 +329,7 @@ impl Member {
                 found.push(((serial, place.offset()), entry));
             }
         }
-        found.sort_by(|a, b| b.0.cmp(&a.0));
+        found.sort_by_key(|one| std::cmp::Reverse(one.0));
         variants.extend(found.into_iter().map(|(_, entry)| Arc::new(entry)));
         (!variants.is_empty()).then_some(Slot { variants })
     }

@@ -289,10 +289,12 @@ impl Writer {
 
     /// Writes the footer that closes the active segment for good.
     fn seal(&mut self) {
-        if self.flush() && self.write_footer(true) && self.sync_active() {
-            if let Some(active) = self.active.take() {
-                self.done.push_back(Done { segment: active.segment });
-            }
+        if self.flush()
+            && self.write_footer(true)
+            && self.sync_active()
+            && let Some(active) = self.active.take()
+        {
+            self.done.push_back(Done { segment: active.segment });
         }
     }
 
