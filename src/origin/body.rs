@@ -8,7 +8,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use tokio::time::Sleep;
 use super::answer::Framing;
 use super::fault::OriginFault;
 use super::lease::Lease;
+use super::resume::{Resume, Resuming};
 use super::server::body_fault;
 
 /// An answer's body as it arrives.
@@ -30,13 +31,21 @@ pub struct OriginBody {
     between: Duration,
     stall: Option<Pin<Box<Sleep>>>,
     waiting: bool,
+    /// Bytes handed out.
+    seen: u64,
+    resume: Option<Box<Resume>>,
 }
 
 enum Source {
     Ended,
     Held(Bytes),
     Wire(Incoming),
-    Files { pieces: mpsc::Receiver<Result<Bytes, OriginFault>>, left: u64 },
+    /// Broken off; the rest is being asked for.
+    Resuming(Resuming, SizeHint),
+    Files {
+        pieces: mpsc::Receiver<Result<Bytes, OriginFault>>,
+        left: u64,
+    },
 }
 
 impl OriginBody {
@@ -49,6 +58,8 @@ impl OriginBody {
             between,
             stall: None,
             waiting: false,
+            seen: 0,
+            resume: None,
         }
     }
 
@@ -72,13 +83,48 @@ impl OriginBody {
 
     fn local(source: Source, framing: Framing) -> Self {
         let between = Duration::MAX;
-        OriginBody { source, framing, lease: None, between, stall: None, waiting: false }
+        OriginBody {
+            source,
+            framing,
+            lease: None,
+            between,
+            stall: None,
+            waiting: false,
+            seen: 0,
+            resume: None,
+        }
     }
 
     /// How the end of this body is known. [`Framing::Close`] cannot tell a cut from an
     /// end (RFC 9112 8), which matters to whoever stores it.
     pub fn framing(&self) -> Framing {
         self.framing
+    }
+
+    /// Allows the body to be continued when it breaks.
+    pub(super) fn arm(&mut self, resume: Box<Resume>) {
+        self.resume = Some(resume);
+    }
+
+    /// The body broke: asks for the rest if that is possible, else it ends as an error.
+    fn broke(&mut self, fault: OriginFault) -> Option<OriginFault> {
+        let hint = self.size_hint();
+        self.end(Some(fault));
+        match self.resume.take() {
+            Some(resume) if resume.is_worth(fault, self.seen) => {
+                self.source = Source::Resuming(resume.begin(fault, self.seen), hint);
+                None
+            }
+            _ => Some(fault),
+        }
+    }
+
+    /// Goes on with the body of another answer.
+    fn go_on(&mut self, mut next: OriginBody, resume: Box<Resume>) {
+        self.source = std::mem::replace(&mut next.source, Source::Ended);
+        self.lease = next.lease.take();
+        self.waiting = false;
+        self.resume = Some(resume);
     }
 
     /// The body is over, well or badly; the connection's fate follows.
@@ -93,9 +139,44 @@ impl OriginBody {
         }
     }
 
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, OriginFault>>> {
+        if let Source::Resuming(resuming, _) = &mut self.source {
+            match ready!(resuming.as_mut().poll(cx)) {
+                Ok((next, resume)) => self.go_on(next, resume),
+                Err(fault) => return Poll::Ready(Some(Err(fault))),
+            }
+        }
+        match &mut self.source {
+            Source::Ended => Poll::Ready(None),
+            Source::Held(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.source = Source::Ended;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Source::Wire(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|item| item.map(|frame| frame.map_err(|error| body_fault(&error)))),
+            Source::Resuming(..) => Poll::Ready(Some(Err(OriginFault::Truncated))),
+            Source::Files { pieces, left } => match ready!(pieces.poll_recv(cx)) {
+                Some(Ok(piece)) => {
+                    *left = left.saturating_sub(piece.len() as u64);
+                    Poll::Ready(Some(Ok(Frame::data(piece))))
+                }
+                Some(Err(fault)) => Poll::Ready(Some(Err(fault))),
+                // The reader went away before everything was sent.
+                None if *left > 0 => Poll::Ready(Some(Err(OriginFault::Truncated))),
+                None => Poll::Ready(None),
+            },
+        }
+    }
+
     /// Called while the source has nothing: arms and checks the between-bytes deadline.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<OriginFault> {
-        if self.between == Duration::MAX {
+        // The request for the rest has deadlines of its own.
+        if self.between == Duration::MAX || matches!(self.source, Source::Resuming(..)) {
             return Poll::Pending;
         }
         if !self.waiting {
@@ -122,47 +203,26 @@ impl Body for OriginBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, OriginFault>>> {
         let this = &mut *self;
-        let polled = match &mut this.source {
-            Source::Ended => return Poll::Ready(None),
-            Source::Held(bytes) => {
-                let bytes = std::mem::take(bytes);
-                this.end(None);
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
-            }
-            Source::Wire(body) => Pin::new(body)
-                .poll_frame(cx)
-                .map(|item| item.map(|frame| frame.map_err(|error| body_fault(&error)))),
-            Source::Files { pieces, left } => match pieces.poll_recv(cx) {
-                Poll::Ready(Some(Ok(piece))) => {
-                    *left = left.saturating_sub(piece.len() as u64);
-                    Poll::Ready(Some(Ok(Frame::data(piece))))
+        loop {
+            let fault = match this.poll_source(cx) {
+                Poll::Pending => match this.poll_stall(cx) {
+                    Poll::Ready(fault) => fault,
+                    Poll::Pending => return Poll::Pending,
+                },
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.waiting = false;
+                    this.seen += frame.data_ref().map_or(0, Bytes::len) as u64;
+                    return Poll::Ready(Some(Ok(frame)));
                 }
-                Poll::Ready(Some(Err(fault))) => Poll::Ready(Some(Err(fault))),
-                // The reader went away before everything was sent.
-                Poll::Ready(None) if *left > 0 => Poll::Ready(Some(Err(OriginFault::Truncated))),
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            },
-        };
-        match polled {
-            Poll::Pending => match this.poll_stall(cx) {
-                Poll::Ready(fault) => {
-                    this.end(Some(fault));
-                    Poll::Ready(Some(Err(fault)))
+                Poll::Ready(Some(Err(fault))) => fault,
+                Poll::Ready(None) => {
+                    this.end(None);
+                    return Poll::Ready(None);
                 }
-                Poll::Pending => Poll::Pending,
-            },
-            Poll::Ready(Some(Ok(frame))) => {
-                this.waiting = false;
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(fault))) => {
-                this.end(Some(fault));
-                Poll::Ready(Some(Err(fault)))
-            }
-            Poll::Ready(None) => {
-                this.end(None);
-                Poll::Ready(None)
+            };
+            match this.broke(fault) {
+                Some(fault) => return Poll::Ready(Some(Err(fault))),
+                None => continue,
             }
         }
     }
@@ -170,7 +230,7 @@ impl Body for OriginBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Ended => true,
-            Source::Held(_) => false,
+            Source::Held(_) | Source::Resuming(..) => false,
             Source::Wire(body) => body.is_end_stream(),
             Source::Files { left, .. } => *left == 0,
         }
@@ -181,6 +241,7 @@ impl Body for OriginBody {
             Source::Ended => SizeHint::with_exact(0),
             Source::Held(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Wire(body) => body.size_hint(),
+            Source::Resuming(_, hint) => hint.clone(),
             Source::Files { left, .. } => SizeHint::with_exact(*left),
         }
     }

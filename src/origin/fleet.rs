@@ -17,8 +17,9 @@ use super::health::Verdict;
 use super::options::{Balance, GroupOptions, Panic};
 use super::outgoing::Outgoing;
 use super::pick::{self, Candidate};
+use super::resume::Resume;
 use super::retry::Budget;
-use super::server::{Failed, Server};
+use super::server::{Common, Failed, Server};
 use super::{Answer, SendContext};
 use crate::base::clock;
 
@@ -56,14 +57,30 @@ impl Tries {
 type Tried = SmallVec<[u64; 4]>;
 
 impl Fleet {
-    /// Sends one request, to as many servers as it takes and as is safe.
+    /// Sends one request, to as many servers as it takes and as is safe. The body of a
+    /// large answer can be continued elsewhere when it breaks.
     pub async fn send(
+        self: &Arc<Self>,
+        request: Request<Outgoing>,
+        cx: &SendContext,
+        common: &Arc<Common>,
+        tries: &Arc<Tries>,
+    ) -> Result<Answer, OriginFault> {
+        let (mut answer, again) = self.try_all(request, cx, &common.options, tries).await?;
+        if let Some(again) = again {
+            Resume::arm(self, common, tries, cx, again, &mut answer);
+        }
+        Ok(answer)
+    }
+
+    /// The tries; gives the request back if it may be sent once more.
+    pub(super) async fn try_all(
         &self,
         request: Request<Outgoing>,
         cx: &SendContext,
         options: &GroupOptions,
         tries: &Tries,
-    ) -> Result<Answer, OriginFault> {
+    ) -> Result<(Answer, Option<Request<Outgoing>>), OriginFault> {
         tries.budget.deposit();
         let wanted = self.wanted(&request, options);
         let mut tried = Tried::new();
@@ -95,7 +112,7 @@ impl Fleet {
                         {
                             request = again;
                         }
-                        _ => return Ok(answer),
+                        again => return Ok((answer, again)),
                     }
                 }
                 Err(Failed { fault, again: Some(again) })

@@ -23,7 +23,7 @@ use crate::base::clock;
 pub struct Group {
     pub(super) common: Arc<Common>,
     pub(super) fleet: ArcSwap<Fleet>,
-    tries: Tries,
+    tries: Arc<Tries>,
     directory: Option<Directory>,
     divert: Divert,
     watched: AtomicBool,
@@ -44,7 +44,7 @@ impl Group {
         }
         let directory = options.directory.clone().map(Directory::open).transpose()?;
         let names = Names::new(&options.discovery)?;
-        let tries = Tries::new(&options);
+        let tries = Arc::new(Tries::new(&options));
         let common = Arc::new(Common { options, tls, names });
         let fleet = ArcSwap::from_pointee(build(&common)?);
         Ok(Arc::new(Group {
@@ -94,7 +94,7 @@ impl Group {
             discover::refresh(self).await;
             fleet = self.fleet.load_full();
         }
-        fleet.send(request, cx, &self.common.options, &self.tries).await
+        fleet.send(request, cx, &self.common, &self.tries).await
     }
 
     /// Starts health checks and discovery on this runtime, once; they end with the group.

@@ -2,7 +2,7 @@
 //! that does not.
 //!
 //! ```text
-//! Group::send --> fleet: pick a server, retry, budget        (fleet, pick, retry, health)
+//! Group::send --> fleet: pick a server, retry, budget        (fleet, pick, retry, health, resume)
 //!                   '--> server: queue, one exchange          (server, lease, request)
 //!                          |--> pool: idle stack of this thread (pool, link)
 //!                          '--> wire: TCP, Unix, TLS           (wire, tls, resolve)
@@ -34,6 +34,7 @@ mod pick;
 mod pool;
 mod request;
 mod resolve;
+mod resume;
 mod retry;
 mod server;
 mod state;

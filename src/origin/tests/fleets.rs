@@ -271,3 +271,56 @@ async fn a_switch_moves_new_requests_at_once_and_can_be_rolled_back() {
     drop(green);
     assert_eq!(fetch(&app, "/").await, body("blue"), "a group that is gone is no switch");
 }
+
+/// Serves 200,000 bytes and closes after half of the first answer; ranges are honoured
+/// with the tag given.
+async fn breaking(tag: &'static str) -> Script {
+    Script::start(move |number, mut stream| async move {
+        let body: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
+        loop {
+            let head = String::from_utf8(read_head(&mut stream).await).unwrap();
+            if head.is_empty() {
+                return;
+            }
+            let from = head.lines().find_map(|line| line.strip_prefix("range: bytes="));
+            let Some(from) = from.and_then(|range| range.strip_suffix('-')) else {
+                let head = "HTTP/1.1 200 OK\r\nETag: \"one\"\r\nContent-Length: 200000\r\n\r\n";
+                let _ = stream.write_all(head.as_bytes()).await;
+                let _ = stream.write_all(&body[..100_000]).await;
+                assert_eq!(number, 0, "asked for the whole once");
+                return;
+            };
+            let from: usize = from.parse().unwrap();
+            let head = format!(
+                "HTTP/1.1 206 Partial\r\nETag: {tag}\r\nContent-Range: bytes {from}-199999/200000\
+                 \r\nContent-Length: {}\r\n\r\n",
+                200_000 - from
+            );
+            let _ = stream.write_all(head.as_bytes()).await;
+            let _ = stream.write_all(&body[from..]).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_is_continued_only_with_the_same_strong_tag() {
+    for (tag, whole) in [("\"one\"", true), ("\"two\"", false), ("W/\"one\"", false)] {
+        let script = breaking(tag).await;
+        let mut options = of(&[&script, &script]);
+        options.eject.failures = 0;
+        let group = Group::new(options).unwrap();
+        match fetch(&group, "/").await {
+            Ok((200, body)) => {
+                assert!(whole);
+                assert_eq!(body.len(), 200_000);
+                assert!(body.iter().enumerate().all(|(n, &byte)| byte == (n % 251) as u8));
+            }
+            other => {
+                assert!(!whole, "{other:?}");
+                assert_eq!(other, Err(OriginFault::Truncated));
+            }
+        }
+        assert_eq!(script.count(), 2);
+    }
+}

@@ -128,21 +128,29 @@ async fn an_upgrade_nobody_asked_for_is_refused() {
 }
 
 #[tokio::test]
-async fn bytes_after_the_answer_spoil_it() {
-    for answer in [
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok!",
-        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
-        "HTTP/1.1 204 No Content\r\n\r\nx",
-        "HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nx",
-        "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok",
+async fn bytes_after_the_answer_are_dropped_and_the_connection_with_them() {
+    for (answer, status, body) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok!", 200, "ok"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", 200, ""),
+        ("HTTP/1.1 204 No Content\r\n\r\nx", 204, ""),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\nok", 304, ""),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n0\r\n\r\nx", 200, "o"),
     ] {
-        refused(answer).await;
+        let script = Script::constant(answer).await;
+        let group = script.group();
+        for round in 1..=3 {
+            assert_eq!(fetch(&group, "/").await, Ok((status, Bytes::from(body))), "{answer}");
+            assert_eq!(script.count(), round, "never used again: {answer}");
+        }
     }
+    refused("HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok").await;
     let script = Script::constant("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let group = script.group();
-    let head = group.send(request(Method::HEAD, "/"), &SendContext::default()).await;
-    assert!(matches!(head, Err(OriginFault::Odd(_))), "a body after HEAD: {head:?}");
+    for round in 1..=3 {
+        let head = group.send(request(Method::HEAD, "/"), &SendContext::default()).await;
+        let body = head.unwrap().response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!((body.len(), script.count()), (0, round), "a body after HEAD is dropped");
+    }
 }
 
 #[tokio::test]
