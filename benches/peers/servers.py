@@ -331,8 +331,8 @@ key = "{tls['key']}"
 [memory]
 capacity = "3GiB"
 [log]
-access = "json"
-file = "{self.dir}/access.log"
+access = "{self.dir}/access.log"
+format = "json"
 [[origin]]
 name = "app"
 servers = ["http://127.0.0.1:{ORIGIN_PORT}"]
