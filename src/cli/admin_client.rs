@@ -136,11 +136,6 @@ where
 }
 
 impl Client {
-    /// Where the node is.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
     /// A GET with a query.
     pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, Problem> {
         self.call(Method::GET, &with_query(path, query), None).await

@@ -81,7 +81,7 @@ impl Run {
     }
 
     fn put(&mut self, n: u64, text: &str, step: u64) {
-        let language = (n % 3 == 0).then(|| self.rng.random_range(0..LANGUAGES.len()));
+        let language = n.is_multiple_of(3).then(|| self.rng.random_range(0..LANGUAGES.len()));
         let len = [0, 1, 700, 9_000, 25_000][self.rng.random_range(0..5)];
         let content = body(step, len);
         let one = match language {
