@@ -36,7 +36,9 @@ fn change(seed: &mut Vec<u8>, at: &Index, kind: u8, byte: u8, other: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 512, failure_persistence: None, ..Default::default()
+    })]
 
     #[test]
     fn changed_seeds_hold_too(

@@ -142,15 +142,20 @@ fn control() -> impl Strategy<Value = String> {
     prop::collection::vec(directive, 0..4).prop_map(|all| all.join(", "))
 }
 
+fn when(offset: i64) -> String {
+    date::format(EPOCH.saturating_add_signed(offset))
+}
+
 fn answer() -> impl Strategy<Value = Vec<(&'static str, String)>> {
     let field = prop_oneof![
         4 => control().prop_map(|text| ("cache-control", text)),
-        1 => (-100i64..200).prop_map(|at| ("expires", date::format(EPOCH.saturating_add_signed(at)))),
-        1 => (-100i64..100).prop_map(|at| ("date", date::format(EPOCH.saturating_add_signed(at)))),
+        1 => (-100i64..200).prop_map(|at| ("expires", when(at))),
+        1 => (-100i64..100).prop_map(|at| ("date", when(at))),
         1 => (0u32..200).prop_map(|age| ("age", age.to_string())),
         1 => Just(("etag", "\"a\"".to_owned())),
         1 => Just(("set-cookie", "a=b".to_owned())),
-        1 => prop::sample::select(vec!["foo", "*", "foo, bar"]).prop_map(|v| ("vary", v.to_owned())),
+        1 => prop::sample::select(vec!["foo", "*", "foo, bar"])
+            .prop_map(|names| ("vary", names.to_owned())),
         1 => (0u64..9000).prop_map(|ago| ("last-modified", date::format(EPOCH - ago))),
     ];
     prop::collection::vec(field, 0..5)
@@ -174,7 +179,9 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 2_000, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_oracle_agrees_but_for_the_wanted_differences(case in case()) {
@@ -201,7 +208,11 @@ proptest! {
 
     /// Age and lifetime never overflow, whatever dates and ages an origin invents.
     #[test]
-    fn freshness_stands_any_number(age in ".{0,24}", seconds in any::<u64>(), clock in any::<u32>()) {
+    fn freshness_stands_any_number(
+        age in ".{0,24}",
+        seconds in any::<u64>(),
+        clock in any::<u32>(),
+    ) {
         let mut fields = map(&[("cache-control", &format!("max-age={seconds}"))]);
         if let Ok(age) = HeaderValue::from_str(&age) {
             fields.insert(header::AGE, age);
