@@ -29,6 +29,7 @@ pub mod identity;
 pub mod index;
 pub mod marks;
 pub mod meta;
+pub mod offline;
 pub mod options;
 pub mod payload;
 pub mod queue;

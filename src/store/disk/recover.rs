@@ -129,7 +129,7 @@ impl Writer {
 }
 
 /// Whether the first bytes are the header that this file should have.
-fn judge(file: &dyn DeviceFile, serial: u64, size: u64) -> Result<(), Flaw> {
+pub(super) fn judge(file: &dyn DeviceFile, serial: u64, size: u64) -> Result<(), Flaw> {
     let mut head = [0; HEADER];
     read_full(file, &mut head, 0).map_err(|_| Flaw::Length)?;
     let header = SegmentHeader::decode(&head)?;
