@@ -165,7 +165,7 @@ fn bar(records: u64, what: &'static str) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let template = "{msg} {wide_bar} {human_pos}/{human_len} records, {eta} left";
-    let style = ProgressStyle::with_template(template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(records).with_style(style).with_message(what)
 }

@@ -5,6 +5,7 @@
 //! says what it is for and shows lines that can be typed in.
 
 mod admin_client;
+mod cache;
 mod check;
 mod demo;
 mod explain;
@@ -48,6 +49,7 @@ enum Verb {
     Demo(demo::Demo),
     Run(run::Run),
     Check(check::Check),
+    Cache(cache::Cache),
     Purge(purge::Purge),
     Stats(stats::Stats),
     Explain(explain::Explain),
@@ -70,6 +72,7 @@ impl Cli {
             Verb::Demo(verb) => verb.run(),
             Verb::Run(verb) => verb.run(),
             Verb::Check(verb) => verb.run(),
+            Verb::Cache(verb) => verb.run(),
             Verb::Purge(verb) => verb.run(),
             Verb::Stats(verb) => verb.run(),
             Verb::Explain(verb) => verb.run(),

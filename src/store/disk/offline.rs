@@ -125,11 +125,22 @@ impl Store {
     /// What the device says.
     pub fn rebuild(&mut self, progress: &dyn Fn()) -> io::Result<Rebuilt> {
         let mut rebuilt = Rebuilt::default();
+        // What lies before a damaged record of the same key was replaced by it, and must
+        // not come back in its stead.
+        let mut damaged: HashMap<u64, (u64, u64)> = HashMap::new();
+        for (segment, contents) in &self.segments {
+            for entry in &contents.entries {
+                progress();
+                if content(segment, entry).is_err() {
+                    damaged.insert(entry.print, (segment.serial, entry.offset));
+                }
+            }
+        }
         for (segment, contents) in &mut self.segments {
             let before = contents.entries.len();
             contents.entries.retain(|entry| {
-                progress();
-                content(segment, entry).is_ok()
+                let last_damage = damaged.get(&entry.print);
+                last_damage.is_none_or(|place| *place < (segment.serial, entry.offset))
             });
             let entries = std::mem::take(&mut contents.entries);
             rebuilt.kept += entries.len() as u64;

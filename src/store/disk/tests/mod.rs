@@ -17,8 +17,11 @@ use crate::rules::head::Head;
 use crate::rules::variant::Vary;
 
 mod basics;
+mod crash;
 mod faults;
+mod figures;
 mod model;
+mod offline;
 mod purges;
 mod rot;
 
