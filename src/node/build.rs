@@ -12,7 +12,7 @@ use crate::rules::key::KeySeed;
 use crate::serve::{self, Routing, Shared, Stores};
 use crate::store::disk::Disk;
 use crate::store::memory::OnEvict;
-use crate::store::{Memory, Victim};
+use crate::store::{Memory, MemoryOptions, Victim};
 use crate::telemetry::{AccessLog, Telemetry};
 
 /// One object may take at most this share of the memory tier while it is being filled.
@@ -37,11 +37,12 @@ pub(super) fn build(config: &Config, clock: Clock) -> Result<Built, NodeError> {
     let on_evict = disk.clone().map(|disk| -> OnEvict {
         Arc::new(move |victim: Victim| {
             for entry in victim.slot.variants.iter().rev() {
-                disk.evicted(entry.clone());
+                disk.evicted(entry.clone(), victim.hits);
             }
         })
     });
-    let memory = Arc::new(Memory::new(&config.memory, on_evict));
+    let options = MemoryOptions { before_disk: disk.is_some(), ..config.memory.clone() };
+    let memory = Arc::new(Memory::new(&options, on_evict));
     let log = AccessLog::start(config.log.access.clone()).map_err(NodeError::AccessLog)?;
     let telemetry = Telemetry::new(log);
     let stores = Stores { memory, disk, ledger: Arc::new(ledger) };

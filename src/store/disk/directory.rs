@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use super::DirectoryStats;
-use super::admit::Admission;
 use super::device::{Device, DeviceFile};
 use super::format::Flaw;
 use super::health::{Health, State};
@@ -18,6 +17,7 @@ use super::options::{DirectoryOptions, Options};
 use super::queue::{ALL_VARIANTS, Job, WriteQueue};
 use super::reader::{ReadFault, Record};
 use crate::base::Clock;
+use crate::store::policy::admission::Admission;
 
 /// One open segment file. Readers hold it by `Arc`: the file of a reclaimed segment goes
 /// when the last of them is done.

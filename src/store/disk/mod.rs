@@ -19,7 +19,6 @@
 //! unlink storms), an LSM tree (writes bodies again and again).
 
 mod active;
-pub mod admit;
 pub mod device;
 pub mod directory;
 pub mod faulty;
@@ -47,7 +46,6 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-pub use self::admit::Offer;
 use self::device::Device;
 use self::directory::Directory;
 pub use self::health::State;
@@ -63,6 +61,7 @@ pub use self::sweep::SweepReport;
 use crate::base::Clock;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::key::{Key, KeySeed};
+pub use crate::store::policy::admission::Offer;
 
 /// The disk tier of a node.
 pub struct Disk {
@@ -202,9 +201,9 @@ impl Disk {
         self.offer(entry, Offer::Stored);
     }
 
-    /// Offers what the memory tier has given up.
-    pub fn evicted(&self, entry: Arc<Entry>) {
-        self.offer(entry, Offer::Evicted);
+    /// Offers what the memory tier has given up after `hits` hits there.
+    pub fn evicted(&self, entry: Arc<Entry>, hits: u32) {
+        self.offer(entry, Offer::Evicted { hits });
     }
 
     fn offer(&self, entry: Arc<Entry>, why: Offer) {

@@ -1,5 +1,6 @@
 //! What can be set about the disk tier.
 
+pub use crate::store::policy::admission::AdmitPolicy;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,18 +15,6 @@ pub struct DirectoryOptions {
     pub path: PathBuf,
     /// Bytes of segment files in it, never exceeded. At least 4 segments.
     pub capacity: ByteSize,
-}
-
-/// What is written to disk at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AdmitPolicy {
-    /// What memory gave up, and what is missed a second time: keeps one-hit wonders off
-    /// the disk and nearly all of the gain (design notes, "Two tiers"). Until the
-    /// directory has been full once, everything, so that a young node is warm soon.
-    #[default]
-    Evicted,
-    /// Everything that is stored: for large objects and where wear is no concern.
-    All,
 }
 
 /// The settings of the tier.

@@ -92,7 +92,7 @@ impl Run {
         let one = Arc::new(one);
         self.disk().put(Arc::clone(&one));
         if self.rng.random_bool(0.5) {
-            self.disk().evicted(one);
+            self.disk().evicted(one, 1);
         }
         self.model.insert((n, language), (step, len));
     }
