@@ -23,6 +23,12 @@ pub struct Now {
 }
 
 impl Now {
+    /// This reading, so much later by both clocks.
+    pub fn after(self, span: Duration) -> Now {
+        let ms = span.as_millis() as u64;
+        Now { mono_ms: self.mono_ms + ms, wall_ms: self.wall_ms + ms }
+    }
+
     /// Wall clock in whole seconds since the Unix epoch.
     pub fn wall_secs(self) -> u64 {
         self.wall_ms / 1000
@@ -66,11 +72,17 @@ impl Clock {
     }
 
     /// Reads both clocks.
-    #[allow(clippy::disallowed_methods)]
     pub fn now(&self) -> Now {
+        self.at(instant())
+    }
+
+    /// The same for a monotonic instant just read, which saves reading that clock again. A
+    /// manual clock pays no heed to it.
+    #[allow(clippy::disallowed_methods)]
+    pub fn at(&self, instant: Instant) -> Now {
         match &self.0 {
             Source::Real { start } => Now {
-                mono_ms: MONO_BASE_MS + start.elapsed().as_millis() as u64,
+                mono_ms: MONO_BASE_MS + instant.duration_since(*start).as_millis() as u64,
                 wall_ms: SystemTime::now()
                     .duration_since(UNIX_EPOCH)
                     .map_or(0, |since| since.as_millis() as u64),

@@ -93,6 +93,7 @@ impl Node {
             .enable_all()
             .build()
             .map_err(NodeError::Runtime)?;
+        raise_open_files();
         let sources = config.tls.sources()?;
         let certs = if sources.is_empty() { None } else { Some(Certs::load(sources)?) };
         let front = Front::bind(config.front.clone(), Vec::new())?;
@@ -162,6 +163,17 @@ impl Node {
         }
         self.background.shutdown_timeout(Duration::from_secs(1));
         (summary, cut)
+    }
+}
+
+/// Uses all the open files the system allows: each connection is one, and the limit on
+/// connections is derived from it.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
+        tracing::warn!("the limit on open files could not be raised");
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("1");
 
 /// The answer to a request that is refused.
-pub(super) fn fault(node: &str, fault: Fault, meter: Meter) -> Response<Body> {
+pub(super) fn fault(node: &str, fault: Fault, meter: Box<Meter>) -> Response<Body> {
     let outcome = Outcome { detail: Some(fault.word()), ..Outcome::default() };
     origin_fault(node, fault, outcome, meter)
 }
@@ -32,7 +32,7 @@ pub(super) fn origin_fault(
     node: &str,
     fault: Fault,
     mut outcome: Outcome,
-    mut meter: Meter,
+    mut meter: Box<Meter>,
 ) -> Response<Body> {
     outcome.fault = Some(fault);
     outcome.source = Source::Node;
@@ -72,7 +72,7 @@ pub(super) fn redirect_https(
     node: &str,
     asked: &Asked,
     port: u16,
-    mut meter: Meter,
+    mut meter: Box<Meter>,
 ) -> Response<Body> {
     let authority = match port {
         443 => asked.host.as_str().to_owned(),

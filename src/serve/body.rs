@@ -24,7 +24,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of an answer.
 pub struct Body {
     kind: Kind,
-    meter: Option<Meter>,
+    meter: Option<Box<Meter>>,
 }
 
 enum Kind {
@@ -103,7 +103,7 @@ impl Body {
     }
 
     /// Attaches the meter that ends the exchange.
-    pub fn metered(mut self, meter: Meter) -> Self {
+    pub fn metered(mut self, meter: Box<Meter>) -> Self {
         self.meter = Some(meter);
         self
     }

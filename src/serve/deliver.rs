@@ -19,14 +19,14 @@ use crate::rules::validate::{self, Validators, Verdict};
 use crate::store::spool::Reader;
 
 /// Answers from a stored entry.
-pub(super) fn stored(visit: Visit, entry: &Arc<Entry>, outcome: Outcome) -> Response<Body> {
+pub(super) fn stored(visit: &mut Visit, entry: &Arc<Entry>, outcome: Outcome) -> Response<Body> {
     deliver(visit, entry, Held::Stored, outcome)
 }
 
 /// Answers from an entry whose body is on its way in: `total` is its length if the origin
 /// has announced it.
 pub(super) fn streaming(
-    visit: Visit,
+    visit: &mut Visit,
     head: &Arc<Entry>,
     (reader, total): (Reader, Option<u64>),
     outcome: Outcome,
@@ -58,21 +58,22 @@ impl Held {
     }
 }
 
-fn deliver(mut visit: Visit, entry: &Arc<Entry>, held: Held, outcome: Outcome) -> Response<Body> {
-    let now = visit.shared.clock.now();
-    let routing = visit.routing.clone();
+fn deliver(visit: &mut Visit, entry: &Arc<Entry>, held: Held, outcome: Outcome) -> Response<Body> {
+    // A hit is answered at the time it came; after a wait it is later.
+    let now = if outcome.hit { visit.now } else { visit.shared.clock.now() };
+    let mut meter = visit.meter();
     let dress = Dress {
-        node: &routing.node,
-        via: &routing.via,
+        node: &visit.routing.node,
+        via: &visit.routing.via,
         policy: visit.place.policy(),
         now,
         outcome: &outcome,
     };
-    let ((status, fields), body) = choose(&visit, entry, held, &dress);
+    let ((status, fields), body) = choose(visit, entry, held, &dress);
     let is_head = visit.parts.method == Method::HEAD;
     let body = if is_head { Body::empty() } else { body };
-    visit.meter.answered(status.as_u16(), outcome);
-    let mut response = Response::new(body.metered(visit.meter));
+    meter.answered(status.as_u16(), outcome);
+    let mut response = Response::new(body.metered(meter));
     *response.status_mut() = status;
     *response.headers_mut() = fields;
     response

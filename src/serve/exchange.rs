@@ -22,18 +22,20 @@ use super::body::Body;
 use super::log::Meter;
 use super::routing::{Place, Routing};
 use super::{answer, deliver, miss, pass};
+use crate::base::Now;
 use crate::front::Connection;
 use crate::rules::asked::{Asked, Scheme};
 use crate::rules::door;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
 use crate::rules::forward;
-use crate::rules::key::{Key, key_of};
+use crate::rules::key::key_of;
 use crate::rules::normalise::normalise;
 use crate::rules::outcome::{Fwd, Outcome, Source};
 use crate::rules::plan::{Plan, Question, plan};
 
-/// What the steps of an exchange share.
+/// What the steps of an exchange share. It is made once and then lent, because it is large:
+/// moving it from step to step was a visible share of the work of a hit.
 pub(super) struct Visit {
     pub shared: Arc<Shared>,
     pub routing: Arc<Routing>,
@@ -42,7 +44,22 @@ pub(super) struct Visit {
     pub asked: Asked,
     /// Request head, normalised by the site's policy.
     pub parts: request::Parts,
-    pub meter: Meter,
+    /// When the request arrived.
+    pub now: Now,
+    meter: Option<Box<Meter>>,
+}
+
+impl Visit {
+    /// The meter, for the answer's body. There is one answer, so there is one taker.
+    pub fn meter(&mut self) -> Box<Meter> {
+        self.meter.take().unwrap_or_else(|| Meter::start(&self.shared, &self.conn))
+    }
+
+    /// The answer for a fault.
+    pub fn fail(&mut self, fault: Fault) -> Response<Body> {
+        let meter = self.meter();
+        answer::fault(&self.routing.node, fault, meter)
+    }
 }
 
 /// Answers one request.
@@ -58,7 +75,6 @@ pub(super) async fn exchange(
         Ok(received) => received,
         Err(fault) => return answer::fault(&routing.node, fault, meter),
     };
-    meter.heard(&asked, &parts);
     meter.routed(&place.site);
     if let (Some(port), Scheme::Http) = (place.site.redirect_https, asked.scheme) {
         return answer::redirect_https(&routing.node, &asked, port, meter);
@@ -66,16 +82,29 @@ pub(super) async fn exchange(
     let policy = place.policy();
     normalise(&mut parts.headers, policy);
     let key = key_of(shared.seed, &asked, &policy.query);
-    let visit = Visit { shared: shared.clone(), routing, conn, place, asked, parts, meter };
+    let (shared, now) = (shared.clone(), meter.now());
+    let meter = Some(meter);
+    let mut visit = Visit { shared, routing, conn, place, asked, parts, now, meter };
     if forward::wants_upgrade(&visit.parts.method, &visit.parts.headers) {
         return Box::pin(pass::pass(visit, key, body, Fwd::Bypass)).await;
     }
-    let (slot, source) = match shared.lookup(&key) {
-        Some(slot) => (Some(slot), Source::Memory),
-        None if shared.on_disk(&key) => (shared.lookup_disk(&key).await, Source::Disk),
-        None => (None, Source::Memory),
-    };
-    decide(visit, key, slot, source, body).await
+    let has_body = !body.is_end_stream();
+    let mut slot = visit.shared.lookup(&key);
+    let mut source = Source::Memory;
+    if slot.is_none() && visit.shared.on_disk(&key) {
+        slot = visit.shared.lookup_disk(&key).await;
+        source = Source::Disk;
+    }
+    match decide(&visit, has_body, slot.as_ref()) {
+        Plan::Hit(entry) => hit(&mut visit, &entry, source),
+        Plan::StaleHit(entry) => {
+            miss::refresh(&visit, &key, &entry);
+            hit(&mut visit, &entry, source)
+        }
+        Plan::Pass(fwd) => Box::pin(pass::pass(visit, key, body, fwd)).await,
+        Plan::Refuse(fault) => visit.fail(fault),
+        wanting => Box::pin(miss::miss(visit, key, wanting, source)).await,
+    }
 }
 
 /// The first two steps: is it one unambiguous request, and whose?
@@ -100,39 +129,20 @@ fn receive(
     Ok((asked, place))
 }
 
-async fn decide(
-    visit: Visit,
-    key: Key,
-    slot: Option<Slot>,
-    source: Source,
-    body: Incoming,
-) -> Response<Body> {
-    let now = visit.shared.clock.now();
+pub(super) fn decide(visit: &Visit, has_body: bool, slot: Option<&Slot>) -> Plan {
     let question = Question {
         method: &visit.parts.method,
         headers: &visit.parts.headers,
-        has_body: !body.is_end_stream(),
+        has_body,
         policy: visit.place.policy(),
-        now,
+        now: visit.now,
     };
-    match plan(&question, slot.as_ref()) {
-        Plan::Hit(entry) => hit(visit, &entry, source),
-        Plan::StaleHit(entry) => {
-            miss::refresh(&visit, &key, &entry);
-            hit(visit, &entry, source)
-        }
-        Plan::Pass(fwd) => Box::pin(pass::pass(visit, key, body, fwd)).await,
-        Plan::Refuse(fault) => {
-            let Visit { routing, meter, .. } = visit;
-            answer::fault(&routing.node, fault, meter)
-        }
-        wanting => Box::pin(miss::miss(visit, key, wanting, source)).await,
-    }
+    plan(&question, slot)
 }
 
 /// Serves a stored entry without asking anybody.
-pub(super) fn hit(visit: Visit, entry: &Arc<Entry>, source: Source) -> Response<Body> {
-    let ttl = entry.freshness.ttl_ms(visit.shared.clock.now()).div_euclid(1000);
+pub(super) fn hit(visit: &mut Visit, entry: &Arc<Entry>, source: Source) -> Response<Body> {
+    let ttl = entry.freshness.ttl_ms(visit.now).div_euclid(1000);
     let outcome = Outcome { hit: true, ttl: Some(ttl), source, ..Outcome::default() };
     deliver::stored(visit, entry, outcome)
 }

@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, request};
 
 use super::Shared;
+use crate::base::Now;
 use crate::base::clock::instant;
 use crate::front::Connection;
 use crate::rules::asked::{Asked, Host, Scheme};
@@ -23,11 +24,13 @@ pub struct Meter {
     shared: Arc<Shared>,
     conn: Arc<Connection>,
     started: Instant,
+    now: Now,
     asked: Option<AskedFor>,
     site: Option<Arc<Site>>,
     user_agent: Option<HeaderValue>,
     referer: Option<HeaderValue>,
-    answered: Instant,
+    /// When the head was ready; a hit is answered at once and not timed apart.
+    answered: Option<Instant>,
     status: u16,
     outcome: Outcome,
     bytes: u64,
@@ -44,23 +47,29 @@ struct AskedFor {
 
 impl Meter {
     /// Starts with the request head's arrival.
-    pub fn start(shared: &Arc<Shared>, conn: &Arc<Connection>) -> Self {
+    pub fn start(shared: &Arc<Shared>, conn: &Arc<Connection>) -> Box<Self> {
         let started = instant();
-        Meter {
+        Box::new(Meter {
             shared: shared.clone(),
             conn: conn.clone(),
             started,
+            now: shared.clock.at(started),
             asked: None,
             site: None,
             user_agent: None,
             referer: None,
-            answered: started,
+            answered: None,
             status: 0,
             outcome: Outcome::default(),
             bytes: 0,
             cut: false,
             ended: false,
-        }
+        })
+    }
+
+    /// When the request arrived.
+    pub fn now(&self) -> Now {
+        self.now
     }
 
     /// Remembers who asks with what.
@@ -82,7 +91,7 @@ impl Meter {
 
     /// The head is ready: the time to first byte ends here.
     pub fn answered(&mut self, status: u16, outcome: Outcome) {
-        self.answered = instant();
+        self.answered = (!outcome.hit).then(instant);
         self.status = status;
         self.outcome = outcome;
     }
@@ -117,9 +126,10 @@ impl Drop for Meter {
     fn drop(&mut self) {
         let asked = self.asked.as_ref();
         let scheme = if self.conn.tls.is_some() { Scheme::Https } else { Scheme::Http };
-        let finished = instant();
+        let duration = instant().duration_since(self.started);
+        let ttfb = self.answered.map_or(duration, |at| at.duration_since(self.started));
         self.shared.telemetry.finished(&Exchange {
-            now: self.shared.clock.now(),
+            now: self.now.after(duration),
             peer: self.conn.peer,
             site: self.site.as_ref().map_or("", |site| &site.name),
             method: asked.map_or("-", |asked| asked.method.as_str()),
@@ -130,8 +140,8 @@ impl Drop for Meter {
             status: self.status,
             bytes: self.bytes,
             complete: self.ended && !self.cut,
-            duration: finished.duration_since(self.started),
-            ttfb: self.answered.duration_since(self.started),
+            duration,
+            ttfb,
             outcome: &self.outcome,
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
             referer: self.referer.as_ref().map(HeaderValue::as_bytes),

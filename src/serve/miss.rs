@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Response, header};
 
 use super::body::Body;
-use super::exchange::{Visit, hit};
+use super::exchange::{Visit, decide, hit};
 use super::fetch::{self, Errand, Landing, Order};
 use super::flights::{Flight, FlightId, Joined, Progress};
 use super::{answer, deliver, pass};
@@ -14,7 +14,7 @@ use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
 use crate::rules::key::Key;
 use crate::rules::outcome::{Fwd, Outcome, Source};
-use crate::rules::plan::{Plan, Question, plan};
+use crate::rules::plan::Plan;
 use crate::rules::settle;
 use crate::rules::variant::Vary;
 use crate::store::spool::Reader;
@@ -24,17 +24,19 @@ use crate::store::spool::Reader;
 const JOINS_MAX: usize = 3;
 
 /// Answers a request for which nothing usable is stored.
-pub(super) async fn miss(visit: Visit, key: Key, wanting: Plan, source: Source) -> Response<Body> {
-    let Some((mut errand, fwd)) = errand(wanting) else {
-        let Visit { routing, meter, .. } = visit;
-        return answer::fault(&routing.node, Fault::Internal, meter);
-    };
+pub(super) async fn miss(
+    mut visit: Visit,
+    key: Key,
+    wanting: Plan,
+    source: Source,
+) -> Response<Body> {
+    let Some((mut errand, fwd)) = errand(wanting) else { return visit.fail(Fault::Internal) };
     let shared = visit.shared.clone();
-    let now = shared.clock.now();
+    let now = visit.now;
     if let Some(entry) = errand.stored().filter(|entry| settle::rescue(entry, now)) {
         // The last refresh failed a moment ago: do not ask again yet.
         if shared.memos.is_unwell(key.hash(), now) {
-            return hit(visit, &entry.clone(), source);
+            return hit(&mut visit, &entry.clone(), source);
         }
     }
     if errand.stored().is_none() && shared.memos.is_uncacheable(key.hash(), now) {
@@ -47,7 +49,7 @@ pub(super) async fn miss(visit: Visit, key: Key, wanting: Plan, source: Source) 
             Joined::Lead(lead) => {
                 // Somebody may have landed between our lookup and our lead.
                 if let Some(entry) = landed_meanwhile(&visit, &key, &errand) {
-                    return hit(visit, &entry, Source::Memory);
+                    return hit(&mut visit, &entry, Source::Memory);
                 }
                 let order = order(&visit, &key, errand);
                 let landing = fetch::lead(&shared, lead, order).await;
@@ -62,7 +64,7 @@ pub(super) async fn miss(visit: Visit, key: Key, wanting: Plan, source: Source) 
                 }
                 match usable(&visit, &progress) {
                     Use::Yes(reader) => {
-                        return deliver(visit, progress, reader, (fwd, source), true);
+                        return deliver(&mut visit, progress, reader, (fwd, source), true);
                     }
                     Use::Alone => return pass::alone(visit, key, fwd, None).await,
                     Use::OtherVariant => {}
@@ -135,14 +137,7 @@ fn landed_meanwhile(visit: &Visit, key: &Key, errand: &Errand) -> Option<Arc<Ent
             return None;
         }
     }
-    let question = Question {
-        method: &visit.parts.method,
-        headers: &visit.parts.headers,
-        has_body: false,
-        policy: visit.place.policy(),
-        now: visit.shared.clock.now(),
-    };
-    match plan(&question, Some(&slot)) {
+    match decide(visit, false, Some(&slot)) {
         Plan::Hit(entry) => Some(entry),
         _ => None,
     }
@@ -182,15 +177,17 @@ fn usable(visit: &Visit, progress: &Progress) -> Use {
 }
 
 /// What the leading client does with the landing.
-fn land(visit: Visit, landing: Landing, fwd: Fwd, source: Source) -> Response<Body> {
+fn land(mut visit: Visit, landing: Landing, fwd: Fwd, source: Source) -> Response<Body> {
     match landing {
-        Landing::Known(progress, reader) => deliver(visit, progress, reader, (fwd, source), false),
+        Landing::Known(progress, reader) => {
+            deliver(&mut visit, progress, reader, (fwd, source), false)
+        }
         Landing::Relay(relayed) => pass::relay(visit, *relayed, fwd),
     }
 }
 
 fn deliver(
-    visit: Visit,
+    visit: &mut Visit,
     progress: Progress,
     reader: Option<Reader>,
     (fwd, source): (Fwd, Source),
@@ -207,10 +204,7 @@ fn deliver(
                 Some(reader) => {
                     deliver::streaming(visit, &head, (reader, spool.announced), outcome)
                 }
-                None => {
-                    let Visit { routing, meter, .. } = visit;
-                    answer::fault(&routing.node, Fault::Internal, meter)
-                }
+                None => visit.fail(Fault::Internal),
             }
         }
         Progress::Settled { entry, fwd_status, rescued_from } => {
@@ -222,12 +216,9 @@ fn deliver(
             deliver::stored(visit, &entry, outcome)
         }
         Progress::Failed(fault) => {
-            let Visit { routing, meter, .. } = visit;
-            answer::origin_fault(&routing.node, fault, outcome, meter)
+            let meter = visit.meter();
+            answer::origin_fault(&visit.routing.node, fault, outcome, meter)
         }
-        Progress::Requested | Progress::Alone => {
-            let Visit { routing, meter, .. } = visit;
-            answer::fault(&routing.node, Fault::Internal, meter)
-        }
+        Progress::Requested | Progress::Alone => visit.fail(Fault::Internal),
     }
 }

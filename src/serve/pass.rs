@@ -38,7 +38,7 @@ pub(super) async fn alone(
 }
 
 async fn send(
-    visit: Visit,
+    mut visit: Visit,
     key: Key,
     body: Outgoing,
     fwd: Fwd,
@@ -52,7 +52,8 @@ async fn send(
     let mut outcome = Outcome { fwd: Some(fwd), detail, ..Outcome::default() };
     let Some(group) = visit.routing.origin(&visit.place.site.origin).cloned() else {
         let fault = Fault::BadGateway("the site's origin is not configured");
-        return answer::origin_fault(&visit.routing.node, fault, outcome, visit.meter);
+        let meter = visit.meter();
+        return answer::origin_fault(&visit.routing.node, fault, outcome, meter);
     };
     let requested_at = visit.shared.clock.now();
     let context = visit.routing.send_context(&key, visit.conn.peer, visit.conn.local);
@@ -63,7 +64,8 @@ async fn send(
     let answer = match answered {
         Ok(answer) => answer,
         Err(fault) => {
-            return answer::origin_fault(&visit.routing.node, fault.fault(), outcome, visit.meter);
+            let meter = visit.meter();
+            return answer::origin_fault(&visit.routing.node, fault.fault(), outcome, meter);
         }
     };
     let received_at = visit.shared.clock.now();
@@ -116,8 +118,9 @@ fn finish(
         outcome: &outcome,
     };
     let fields = respond::relay(&answer, &dress);
-    visit.meter.answered(head.status.as_u16(), outcome);
-    let mut response = Response::new(Body::relay(body).metered(visit.meter));
+    let mut meter = visit.meter();
+    meter.answered(head.status.as_u16(), outcome);
+    let mut response = Response::new(Body::relay(body).metered(meter));
     *response.status_mut() = head.status;
     *response.headers_mut() = fields;
     response

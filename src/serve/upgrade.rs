@@ -25,7 +25,8 @@ pub(super) fn switch(
     let origin = head.extensions.remove::<OnUpgrade>();
     let (Some(client), Some(origin)) = (client, origin) else {
         let fault = Fault::BadGateway("the origin switched protocols without being asked");
-        return answer::origin_fault(&visit.routing.node, fault, outcome, visit.meter);
+        let meter = visit.meter();
+        return answer::origin_fault(&visit.routing.node, fault, outcome, meter);
     };
     tokio::spawn(async move {
         if let (Ok(client), Ok(origin)) = tokio::join!(client, origin) {
@@ -57,7 +58,8 @@ pub(super) fn switch(
     if let Some(protocol) = head.headers.get(UPGRADE) {
         fields.insert(UPGRADE, protocol.clone());
     }
-    visit.meter.answered(StatusCode::SWITCHING_PROTOCOLS.as_u16(), outcome);
-    *response.body_mut() = Body::empty().metered(visit.meter);
+    let mut meter = visit.meter();
+    meter.answered(StatusCode::SWITCHING_PROTOCOLS.as_u16(), outcome);
+    *response.body_mut() = Body::empty().metered(meter);
     response
 }

@@ -129,11 +129,6 @@ impl Spool {
         };
         Some(Reader { spool: self.clone(), index, at: 0, piece: 0, piece_start: 0 })
     }
-
-    /// Readers now attached.
-    pub fn readers(&self) -> usize {
-        self.inner.lock().readers.iter().flatten().count()
-    }
 }
 
 /// The filling end. Dropping it without [`Writer::finish`] fails the spool.
