@@ -55,7 +55,7 @@ pub fn settle(
         }
         if answer.status == StatusCode::NOT_MODIFIED {
             return match selects(answer.headers, entry) {
-                true => Settlement::Freshen(Arc::new(freshen(ask, answer, policy, entry))),
+                true => Settlement::Freshen(freshen(ask, answer, policy, entry)),
                 false => Settlement::Refetch,
             };
         }
@@ -121,11 +121,16 @@ fn freshen(
     ask: &FillRequest<'_>,
     answer: &AnswerHead<'_>,
     policy: &Policy,
-    entry: &Entry,
-) -> Entry {
+    entry: &Arc<Entry>,
+) -> Arc<Entry> {
     let merged = merge(entry, answer, policy);
     let whole = AnswerHead { status: entry.head.status, headers: &merged, ..*answer };
     let (control, place) = targeted::applicable(&merged, policy);
+    // RFC 9111 3.5: what was said to an authorised request is not for others; the entry
+    // is confirmed for this client and stays as it was.
+    if ask.headers.contains_key(header::AUTHORIZATION) && !storable::is_shared(&control) {
+        return entry.clone();
+    }
     let mut fresh = lifetime::freshness(&whole, &control, place, policy);
     let vary = match variant::varies(&merged, ask.headers) {
         Varies::Never => Some(None),
@@ -148,7 +153,7 @@ fn freshen(
         true => storable::tags_of(answer.headers, policy),
         false => entry.tags.clone(),
     };
-    Entry {
+    Arc::new(Entry {
         key: entry.key.clone(),
         head,
         body: entry.body.clone(),
@@ -159,7 +164,7 @@ fn freshen(
         seq: entry.seq,
         checked_seq: AtomicU64::new(entry.checked_seq.load(Ordering::Acquire)),
         soft_purged: AtomicBool::new(false),
-    }
+    })
 }
 
 /// Stored fields with those of the answer put in their place. Not taken: what is never
@@ -213,7 +218,7 @@ fn by_head(
         && said.is_none_or(|said| said.parse().ok() == length);
     let why = Uncacheable { reason: "method", remember: false };
     match same {
-        true => Settlement::Freshen(Arc::new(freshen(ask, answer, policy, entry))),
+        true => Settlement::Freshen(freshen(ask, answer, policy, entry)),
         false if answer.status.is_success() => Settlement::Outdated(why),
         false => Settlement::Relay(why),
     }

@@ -183,8 +183,7 @@ fn directives_allow(
         return no("private");
     }
     // RFC 9111 3.5.
-    let shared = control.public || control.must_revalidate || control.s_maxage.is_some();
-    if ask.headers.contains_key(header::AUTHORIZATION) && !shared {
+    if ask.headers.contains_key(header::AUTHORIZATION) && !is_shared(control) {
         return no("authorization");
     }
     if !policy.store_set_cookie && sets_cookie(answer.headers, control) {
@@ -199,6 +198,11 @@ fn directives_allow(
         || policy.force_ttl.is_some()
         || policy.status_ttl.iter().any(|(wanted, _)| *wanted == status);
     if stated || lifetime::is_heuristic(answer.status) { Ok(()) } else { no("status") }
+}
+
+/// Whether an answer to an authorised request may be stored for others (RFC 9111 3.5).
+pub(super) fn is_shared(control: &ResponseControl) -> bool {
+    control.public || control.must_revalidate || control.s_maxage.is_some()
 }
 
 /// Storing what can never be used costs room: no lifetime left and nothing to validate.

@@ -223,6 +223,18 @@ fn a_304_that_takes_sharing_back_keeps_the_entry_from_being_used_alone() {
 }
 
 #[test]
+fn a_304_to_an_authorised_request_changes_nothing_for_others() {
+    let mut bench = Bench::new();
+    bench.get(&[], Some(&ok(&[("cache-control", "max-age=1"), ("etag", "\"a\"")])));
+    bench.clock.advance(Duration::from_secs(3));
+    let personal = script(304, &[("cache-control", "max-age=60"), ("x-me", "1")], "");
+    let got = bench.get(&[("authorization", "x")], Some(&personal));
+    assert_eq!((got.status, got.field("x-me")), (200, None));
+    assert_eq!(bench.get(&[], Some(&personal)).how, "validated");
+    assert_eq!(bench.get(&[], None).how, "hit");
+}
+
+#[test]
 fn clients_conditions_are_answered_from_the_store() {
     let stored =
         ok(&[("cache-control", "max-age=60"), ("etag", "\"a\""), ("last-modified", &at(-9))]);
