@@ -6,7 +6,9 @@ use super::Config;
 use super::problem::nearest;
 use super::reader::Sink;
 use crate::admin;
+use crate::base::ByteSize;
 use crate::front::{Certs, CertsError};
+use crate::rules::site::Policy;
 
 /// Reports errors and warnings about `config` as a whole.
 pub fn check(config: &Config, sink: &Sink) {
@@ -15,6 +17,7 @@ pub fn check(config: &Config, sink: &Sink) {
     sites(config, sink);
     admin(config, sink);
     tls(config, sink);
+    sizes(config, sink);
 }
 
 fn presence(config: &Config, sink: &Sink) {
@@ -107,14 +110,65 @@ fn policies(config: &Config, index: usize, sink: &Sink) {
     let all = std::iter::once((path.clone(), &site.policy))
         .chain(rules.map(|(rule, one)| (format!("{path}.rule[{rule}]"), &one.policy)));
     for (path, policy) in all {
-        let inherited =
-            path.contains("rule") && policy.store_set_cookie == site.policy.store_set_cookie;
-        if policy.store_set_cookie && !inherited {
+        let rule = path.contains("rule");
+        let said = |one: fn(&Policy) -> bool| one(policy) && !(rule && one(&site.policy));
+        if said(|policy| policy.store_set_cookie) {
             let message = "store_set_cookie = true: an answer made for one client goes to all";
             let help = "the Set-Cookie field is dropped, but its body may be personal".to_owned();
             sink.warn(&format!("{path}.store_set_cookie"), message, Some(help));
         }
+        if said(|policy| policy.replay_set_cookie) {
+            let message = "replay_set_cookie = true: one client's cookie is given to everybody";
+            let help = "only right where the cookie is the same for all".to_owned();
+            sink.warn(&format!("{path}.replay_set_cookie"), message, Some(help));
+        }
+        let asked = policy.object_max != Policy::default().object_max;
+        let memory = config.memory.capacity;
+        if asked && policy.object_max > memory.bytes() && config.disk.directories.is_empty() {
+            let message = format!(
+                "object_max = {} is above the whole memory tier ({memory}); there is no disk",
+                ByteSize(policy.object_max)
+            );
+            sink.warn(&format!("{path}.object_max"), message, None);
+        }
     }
+}
+
+/// Sizes against the machine, and addresses and directories given twice.
+fn sizes(config: &Config, sink: &Sink) {
+    let capacity = config.memory.capacity;
+    let machine = machine_memory().unwrap_or(ByteSize(u64::MAX));
+    if capacity > machine {
+        let message = format!("capacity = {capacity}, but this machine has {machine} of memory");
+        sink.error("memory.capacity", message, None);
+    } else if capacity.bytes() > machine.bytes() / 10 * 9 {
+        let message = format!("capacity = {capacity} leaves little of this machine's {machine}");
+        let help = "connections and answers under way need room too".to_owned();
+        sink.warn("memory.capacity", message, Some(help));
+    }
+    let listeners = &config.front.listeners;
+    for (index, one) in listeners.iter().enumerate() {
+        let before = listeners.iter().take(index).any(|other| other.address == one.address);
+        if before && one.address.port() != 0 {
+            let message = format!("{} is listened on twice", one.address);
+            sink.error(&format!("listen[{index}].addr"), message, None);
+        }
+    }
+    let directories = &config.disk.directories;
+    for (index, one) in directories.iter().enumerate() {
+        if directories.iter().take(index).any(|other| other.path == one.path) {
+            let message = format!("directory {} is used twice", one.path.display());
+            sink.error(&format!("disk.directory[{index}].path"), message, None);
+        }
+    }
+}
+
+/// The machine's memory as the kernel tells it.
+fn machine_memory() -> Option<ByteSize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024).map(ByteSize)
 }
 
 fn admin(config: &Config, sink: &Sink) {

@@ -12,6 +12,7 @@ use crate::base::ByteSize;
 use crate::front::{ListenerOptions, Options};
 use crate::origin::GroupOptions;
 use crate::rules::site::{Policy, Site};
+use crate::serve;
 use crate::store::disk::{self, DirectoryOptions};
 use crate::store::memory::MemoryOptions;
 use crate::telemetry::access_log::{self, Target};
@@ -82,6 +83,7 @@ impl RunFlags {
             memory,
             disk: disk::Options { directories: self.directories(sink), ..disk::Options::default() },
             admin: self.admin(sink),
+            serve: serve::Options::default(),
             log: LogOptions {
                 access: access_log::Options { target: Target::Stdout, ..Default::default() },
                 ..LogOptions::default()

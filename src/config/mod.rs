@@ -34,6 +34,7 @@ use crate::front as front_options;
 use crate::front::{CertSource, CertsError, ThrowAway};
 use crate::origin::GroupOptions;
 use crate::rules::site::Site;
+use crate::serve;
 use crate::store::disk;
 use crate::store::memory::MemoryOptions;
 use crate::telemetry::{access_log, setup};
@@ -55,6 +56,8 @@ pub struct Config {
     pub disk: disk::Options,
     /// The admin API, if it is wanted.
     pub admin: Option<admin::Options>,
+    /// The journey of an exchange; `object_max` and `fills_max` follow from the memory tier.
+    pub serve: serve::Options,
     /// Access log and diagnostics.
     pub log: LogOptions,
     /// Origin groups; names are unique.

@@ -17,6 +17,7 @@ use super::store::{disk, memory};
 use super::{CertificateFiles, Config, LogOptions, NodeOptions, TlsOptions};
 use crate::admin;
 use crate::front;
+use crate::serve;
 use crate::telemetry::access_log::{self, Format, Target};
 use crate::telemetry::setup;
 
@@ -49,6 +50,7 @@ pub fn read(text: &str, base: &Path, sink: &Sink) -> Option<Config> {
         memory: memory(root.table("memory")),
         disk: disk(root.table("disk"), base),
         admin: admin(root.table("admin"), base),
+        serve: serve_options(root.table("serve")),
         log: log(root.table("log"), base),
         origins: root.tables("origin").into_iter().map(|table| origin(table, base)).collect(),
         sites: sites(&mut root),
@@ -121,6 +123,17 @@ fn admin(mut table: Table<'_>, base: &Path) -> Option<admin::Options> {
     };
     table.end();
     listen.map(|_| options)
+}
+
+fn serve_options(mut table: Table<'_>) -> serve::Options {
+    let from = serve::Options::default();
+    let options = serve::Options {
+        uncacheable_memo: table.time("uncacheable_memo", from.uncacheable_memo, HOUR),
+        follow_wait: table.time("follow_wait", from.follow_wait, HOUR),
+        ..from
+    };
+    table.end();
+    options
 }
 
 fn log(mut table: Table<'_>, base: &Path) -> LogOptions {

@@ -123,3 +123,44 @@ fn a_bad_flag_is_named_with_what_was_expected() {
     assert!(found.contains("--cert and --key must be given together"), "{found}");
     assert!(found.contains("--origin: expected an origin such as"), "{found}");
 }
+
+#[test]
+fn sizes_beyond_the_machine_and_addresses_given_twice_are_errors() {
+    let text = format!(
+        "{SMALL}[[listen]]\naddr = \"127.0.0.1:8080\"\n[memory]\ncapacity = \"900TiB\"\n\
+         [disk]\n[[disk.directory]]\npath = \"c\"\ncapacity = \"1GiB\"\n\
+         [[disk.directory]]\npath = \"c\"\ncapacity = \"1GiB\"\n"
+    );
+    let found = errors(&read(&text)).join("\n");
+    assert!(found.contains("but this machine has"), "{found}");
+    assert!(found.contains("127.0.0.1:8080 is listened on twice"), "{found}");
+    assert!(found.contains("directory /etc/brink/c is used twice"), "{found}");
+}
+
+#[test]
+fn unsafe_settings_of_a_policy_are_warned_about_where_they_stand() {
+    let text = format!(
+        "{SMALL}object_max = \"900GiB\"\n[[site.rule]]\nstore_set_cookie = true\n\
+         replay_set_cookie = true\n"
+    );
+    let outcome = read(&text);
+    assert_eq!(outcome.errors(), 0, "{}", outcome.render());
+    let places: Vec<_> = outcome.problems.iter().map(|problem| problem.path.as_str()).collect();
+    for wanted in ["site[0].object_max", "site[0].rule[0].store_set_cookie"] {
+        assert!(places.contains(&wanted), "{places:?}");
+    }
+    assert!(outcome.render().contains("one client's cookie is given to everybody"));
+}
+
+#[test]
+fn a_certificate_whose_key_does_not_fit_is_an_error_at_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |name: &str| rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    std::fs::write(dir.path().join("a.pem"), made("a.test").cert.pem()).unwrap();
+    std::fs::write(dir.path().join("b.key"), made("b.test").signing_key.serialize_pem()).unwrap();
+    let text = format!("{SMALL}[[tls.certificate]]\ncert = \"a.pem\"\nkey = \"b.key\"\n");
+    let outcome = parse(&text, "node.toml", dir.path());
+    let shown = outcome.render();
+    assert!(shown.contains("do not fit"), "{shown}");
+    assert!(shown.contains("node.toml:10:"), "{shown}");
+}

@@ -49,7 +49,7 @@ pub(super) fn build(config: &Config, clock: Clock) -> Result<Built, NodeError> {
     let options = serve::Options {
         object_max: config.memory.capacity.bytes() / OBJECT_SHARE,
         fills_max: (config.memory.capacity.bytes() / FILLS_SHARE).max(FILLS_MIN),
-        ..serve::Options::default()
+        ..config.serve.clone()
     };
     let routing = routing(config, seed, None)?;
     Ok(Built { shared: Shared::new(clock, seed, routing, stores, telemetry, options), purges })
