@@ -11,8 +11,9 @@
 //! same key; the cache hits it if it is larger. A Fenwick tree over the sampled requests
 //! sums them in a logarithm of steps.
 //!
-//! One sample is one draw, so four more of the same rate with other hashes give an
-//! interval: plus or minus two standard deviations.
+//! One sample is one draw: the curve is the mean of five of this rate with different
+//! hashes, and the half-width of its interval the standard deviation among them (2.2
+//! standard errors of the mean).
 
 use std::collections::HashMap;
 
@@ -61,23 +62,25 @@ pub fn curve(trace: &Trace, sampling: Sampling, sizes: &[u64]) -> Vec<Point> {
         let share = keys as f64 / trace.objects().max(1) as f64;
         share.min(sampling.rate)
     });
-    let one = |seed| sampled(trace, rate, mean, seed, sizes);
-    let mut points = one(0);
-    if rate < 1.0 {
-        let others: Vec<Vec<Point>> = (1..=4).map(one).collect();
-        for (at, point) in points.iter_mut().enumerate() {
-            let spread = |pick: fn(&Point) -> f64| {
-                let values: Vec<f64> = others.iter().map(|other| pick(&other[at])).collect();
-                let mean = values.iter().sum::<f64>() / values.len() as f64;
-                let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-                2.0 * (squares / (values.len() - 1) as f64).sqrt()
-            };
-            let errors = (spread(|point| point.objects), spread(|point| point.bytes));
-            (point.objects_error, point.bytes_error) = errors;
-        }
-    }
-    points
+    let draws = if rate < 1.0 { DRAWS } else { 1 };
+    let samples: Vec<Vec<Point>> =
+        (0..draws).map(|seed| sampled(trace, rate, mean, seed, sizes)).collect();
+    let point = |(at, size): (usize, &u64)| {
+        let over = |pick: fn(&Point) -> f64| {
+            let values = samples.iter().map(|sample| pick(&sample[at]));
+            let mean = values.clone().sum::<f64>() / draws as f64;
+            let squares: f64 = values.map(|value| (value - mean).powi(2)).sum();
+            (mean, (squares / (draws.max(2) - 1) as f64).sqrt())
+        };
+        let (objects, objects_error) = over(|point| point.objects);
+        let (bytes, bytes_error) = over(|point| point.bytes);
+        Point { size: *size, objects, bytes, objects_error, bytes_error }
+    };
+    sizes.iter().enumerate().map(point).collect()
 }
+
+/// Samples whose mean is the curve.
+const DRAWS: u64 = 5;
 
 fn sampled(trace: &Trace, rate: f64, mean: f64, seed: u64, sizes: &[u64]) -> Vec<Point> {
     let keep = |object: u32, size: u64| {

@@ -17,6 +17,8 @@ mod belady;
 mod gdsf;
 mod queue;
 mod s3fifo;
+#[cfg(test)]
+mod workloads;
 
 use crate::lab::trace::{Request, Trace};
 use crate::store::policy::{Change, Evicted, Goal, Sharded, Tuning};

@@ -1,0 +1,62 @@
+//! Every policy side by side with the offline bound: object and byte miss ratio at 0.1, 1
+//! and 10 % of the footprint.
+//!
+//! `cargo bench --bench hit_ratio [-- NAME]`. The traces are those of the design study,
+//! whose licences keep them out of this repository: the folder is `BRINK_TRACES`, or
+//! `../shared/traces`. Without it, a generated workload is used, and that is said.
+
+use std::path::PathBuf;
+
+use brink::lab::generate::{Workload, generate};
+use brink::lab::simulate::{Setup, simulate};
+use brink::lab::trace::{ReadOptions, Trace, read};
+use brink::lab::{policies, report};
+use brink::store::policy::admission::AdmitPolicy;
+
+fn main() {
+    let wanted = std::env::args().skip(1).find(|word| !word.starts_with("--"));
+    let folder = std::env::var_os("BRINK_TRACES")
+        .map_or_else(|| PathBuf::from("../shared/traces"), PathBuf::from);
+    let files = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = files
+        .map(|file| file.path())
+        .filter(|path| path.to_string_lossy().ends_with(".csv.zst"))
+        .filter(|path| wanted.as_ref().is_none_or(|name| path.to_string_lossy().contains(name)))
+        .collect();
+    paths.sort();
+    if paths.is_empty() {
+        println!("no traces in {}: a generated workload instead", folder.display());
+        table("generated, seed 1", &generate(&Workload::default(), 1));
+    }
+    for path in paths {
+        match read(&[&path], &ReadOptions::default(), &mut |_| ()) {
+            Ok((trace, _)) => table(&path.display().to_string(), &trace),
+            Err(error) => println!("{error}"),
+        }
+    }
+}
+
+fn table(name: &str, trace: &Trace) {
+    println!("\n{name}: {} requests, {} objects", trace.requests.len(), trace.objects());
+    let footprint = trace.footprint();
+    for share in [0.001, 0.01, 0.1] {
+        let memory = ((footprint as f64 * share) as u64).max(1);
+        let outcomes: Vec<_> = policies::NAMES
+            .into_iter()
+            .filter_map(|policy| {
+                let setup = Setup {
+                    policy: policy.to_owned(),
+                    memory,
+                    disk: None,
+                    admit: AdmitPolicy::Evicted,
+                    warmup: 0.0,
+                    ttl: false,
+                };
+                simulate(trace, &setup, &|_| ())
+            })
+            .collect();
+        print!("{}", report::table(&outcomes));
+        let (objects, bytes) = policies::bound(trace, memory);
+        println!("{:<12} {:>9} {:>7.2}% {:>7.2}%", "bound", "", objects * 100.0, bytes * 100.0);
+    }
+}
