@@ -8,9 +8,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin;
 mod collapse;
 mod corpus;
+mod disk;
 mod door;
+mod drain;
 mod framing;
 mod h2_door;
 mod h2_flood;
@@ -19,6 +22,7 @@ mod isolation;
 mod key;
 mod limits;
 mod origin_faults;
+mod purge;
 mod range;
 mod stale;
 mod tls;

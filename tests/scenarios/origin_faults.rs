@@ -75,7 +75,7 @@ fn a_head_with_two_readings_is_a_bad_gateway() {
     for length in ["5x", "-5", "+5", "5, 6", "0x5", "99999999999999999999", "5 5", ""] {
         bad_gateway(format!("{OK}Content-Length: {length}\r\n\r\nhello"));
     }
-    for coding in ["xchunked", "chunked, chunked", "gzip", "identity"] {
+    for coding in ["xchunked", "chunked, chunked"] {
         bad_gateway(format!("{OK}Transfer-Encoding: {coding}\r\n\r\n0\r\n\r\n"));
     }
 }

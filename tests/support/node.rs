@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use brink::admin::Address;
 use brink::base::clock::Clock;
 use brink::node;
 
@@ -108,6 +109,42 @@ impl Node {
     /// A raw HTTP/2 connection.
     pub fn raw_h2(&self) -> RawH2 {
         RawH2::connect(self.secure, client::HOST)
+    }
+
+    /// A node with an admin listener, its token in `dir`.
+    pub fn with_admin(origin: &Origin, dir: &Path) -> Self {
+        Self::start(&format!(
+            "[admin]\naddr = \"127.0.0.1:0\"\ntoken_file = {:?}\n[[origin]]\nname = \"app\"\n\
+             servers = [\"http://{}\"]\n[[site]]\norigin = \"app\"\n",
+            dir.join("token"),
+            origin.addr
+        ))
+    }
+
+    /// A node with a disk tier in `dir` and little memory.
+    pub fn with_disk(origin: &Origin, dir: &Path) -> Self {
+        Self::start(&format!(
+            "[memory]\ncapacity = \"1MiB\"\n[disk]\nadmit = \"all\"\n[[disk.directory]]\n\
+             path = {dir:?}\ncapacity = \"64MiB\"\n[[origin]]\nname = \"app\"\n\
+             servers = [\"http://{}\"]\n[[site]]\norigin = \"app\"\n",
+            origin.addr
+        ))
+    }
+
+    /// A connection to the admin listener.
+    pub fn admin(&self) -> Client {
+        let address = self.running.as_ref().and_then(node::Node::admin_address);
+        match address {
+            Some(Address::Tcp(address)) => Client::connect(*address),
+            other => panic!("no admin listener on TCP: {other:?}"),
+        }
+    }
+
+    /// Begins a graceful stop on another thread; the handle gives how many connections
+    /// had to be cut.
+    pub fn drain(mut self) -> std::thread::JoinHandle<usize> {
+        let running = self.running.take().expect("a running node");
+        std::thread::spawn(move || running.drain().1)
     }
 
     /// Moves the clock on by seconds.

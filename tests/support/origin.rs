@@ -47,7 +47,6 @@ type Script = dyn Fn(&Seen) -> Reply + Send + Sync;
 struct Log {
     seen: Vec<Seen>,
     wires: Vec<Vec<u8>>,
-    closed: usize,
 }
 
 struct Shared {
@@ -91,8 +90,6 @@ impl Origin {
                 };
                 std::thread::spawn(move || {
                     let _ = shared.talk(stream, connection);
-                    shared.lock().closed += 1;
-                    shared.moved.notify_all();
                 });
             }
         });
@@ -128,11 +125,6 @@ impl Origin {
     /// Waits until `n` requests have arrived.
     pub fn wait_for(&self, n: usize) {
         self.wait_until(&format!("{n} requests at the origin"), |log| log.seen.len() >= n);
-    }
-
-    /// Waits until `n` connections have ended.
-    pub fn wait_closed(&self, n: usize) {
-        self.wait_until(&format!("{n} closed connections"), |log| log.closed >= n);
     }
 
     fn wait_until(&self, what: &str, met: impl Fn(&Log) -> bool) {
