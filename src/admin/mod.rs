@@ -11,12 +11,14 @@
 
 mod answer;
 mod audit;
+mod dashboard;
 mod explain;
 mod guard;
 mod handles;
 mod limit;
 mod listen;
 mod objects;
+mod openapi;
 mod passes;
 mod purge;
 mod routes;

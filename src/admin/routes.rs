@@ -8,7 +8,7 @@ use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
-use super::{State, explain, guard, objects, purge, sight};
+use super::{State, dashboard, explain, guard, objects, openapi, purge, sight};
 
 /// Longest request body in bytes: 256 items of 8 KiB fit.
 const BODY_MAX: usize = 4 << 20;
@@ -69,6 +69,11 @@ const READ: Option<Scope> = Some(Scope::Read);
 
 /// Every route.
 pub const ROUTES: &[Route] = &[
+    route("GET", "/", None, "The dashboard."),
+    route("GET", "/dashboard/style.css", None, "Its style."),
+    route("GET", "/dashboard/app.js", None, "Its script."),
+    route("GET", "/dashboard/icon.svg", None, "Its icon."),
+    route("GET", "/v1/openapi.json", READ, "This API as an OpenAPI document."),
     route("GET", "/healthz", None, "The process answers."),
     route("GET", "/readyz", None, "The node takes traffic."),
     route("GET", "/metrics", READ, "Prometheus metrics."),
@@ -130,6 +135,11 @@ pub(super) fn is_page(method: &Method, path: &str) -> bool {
 /// The router with its guard.
 pub(super) fn router(state: Arc<State>) -> Router {
     Router::new()
+        .route("/", get(dashboard::page))
+        .route("/dashboard/style.css", get(dashboard::style))
+        .route("/dashboard/app.js", get(dashboard::script))
+        .route("/dashboard/icon.svg", get(dashboard::icon))
+        .route("/v1/openapi.json", get(openapi::openapi))
         .route("/healthz", get(sight::health))
         .route("/readyz", get(sight::ready))
         .route("/metrics", get(sight::metrics))

@@ -195,3 +195,41 @@ async fn a_unix_socket_serves_its_owner_and_replaces_a_dead_one() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     admin.stop().await;
 }
+
+#[tokio::test]
+async fn the_openapi_document_names_every_route_and_each_answers() {
+    let bench = Bench::start().await;
+    let document = bench.get("/v1/openapi.json").await.json();
+    for route in ROUTES {
+        let method = document["paths"][route.path][route.method.to_lowercase()].clone();
+        assert_eq!(method["security"].is_array(), route.scope.is_some(), "{}", route.path);
+        if route.method != "GET" || route.path == "/v1/log" {
+            continue;
+        }
+        let target = match route.path {
+            "/v1/explain" => "/v1/explain?url=https://h/",
+            path => path,
+        };
+        let reply = bench.get(target).await;
+        assert_eq!(reply.status, 200, "{target}");
+        let kinds = method["responses"]["200"]["content"].as_object().unwrap();
+        let (kind, _) = kinds.iter().next().unwrap();
+        assert!(reply.head.contains(&format!("content-type: {kind}")), "{target}: {}", reply.head);
+    }
+    let paths = document["paths"].as_object().unwrap().len();
+    let declared: std::collections::HashSet<_> = ROUTES.iter().map(|route| route.path).collect();
+    assert_eq!(paths, declared.len());
+}
+
+#[tokio::test]
+async fn the_dashboard_allows_no_inline_code_and_no_other_site() {
+    let bench = Bench::start().await;
+    let page = bench.raw("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+    assert_eq!(page.status, 200);
+    assert!(page.head.contains("script-src 'self'"), "{}", page.head);
+    assert!(!page.head.contains("unsafe-inline"));
+    for inline in ["<style", "style=", "onclick", "javascript:", "http://", "https://cdn"] {
+        assert!(!page.body.contains(inline), "{inline}");
+    }
+    assert_eq!(page.body.matches("<script").count(), 1);
+}
