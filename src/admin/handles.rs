@@ -65,8 +65,8 @@ pub struct Warmed {
     pub status: u16,
     /// Body bytes fetched or found.
     pub bytes: u64,
-    /// Word of the outcome's class.
-    pub cache: String,
+    /// Whether it was in the cache already.
+    pub hit: bool,
 }
 
 /// Fetches one URL through the cache, as a client would.

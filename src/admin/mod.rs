@@ -27,6 +27,7 @@ mod sweep;
 mod tokens;
 #[cfg(test)]
 mod trials;
+mod warm;
 mod words;
 
 use std::io;
@@ -103,6 +104,7 @@ pub(crate) struct State {
     limits: Limits,
     audit: Audit,
     hosts: Vec<String>,
+    jobs: warm::Jobs,
     /// Purges get their numbers one caller at a time.
     one_purger: tokio::sync::Mutex<()>,
 }
@@ -122,6 +124,7 @@ impl Admin {
             audit: Audit::default(),
             tokens: tokens.clone(),
             hosts: options.hosts,
+            jobs: warm::Jobs::default(),
             one_purger: tokio::sync::Mutex::default(),
             handles,
         });

@@ -52,7 +52,8 @@ fn operation(route: &Route) -> Value {
         "parameters": parameters,
         "responses": {
             "200": {"description": "Done.", "content": {kind(route.path): {}}},
-            "4XX": {"description": "Refused.", "content": {"application/json": {"schema": refused}}},
+            "4XX": {"description": "Refused.",
+                    "content": {"application/json": {"schema": refused}}},
         },
     });
     if let Some(scope) = route.scope {

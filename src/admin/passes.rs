@@ -22,12 +22,7 @@ impl Sweeper {
         handles.memory.for_each(&mut |slot: &Slot| {
             for entry in &slot.variants {
                 for job in jobs.iter_mut() {
-                    if job.hits(&entry.key, &entry.tags, entry.seq) {
-                        job.count(entry.weight());
-                        if remember {
-                            job.seen.insert(xxh3_64(&entry.key));
-                        }
-                    }
+                    job.look(entry, remember);
                 }
             }
             if !judges {
@@ -37,6 +32,11 @@ impl Sweeper {
             let doomed = slot.variants.iter().filter(|entry| gone(entry)).count();
             if doomed == 0 {
                 return Keep::Whole;
+            }
+            for entry in slot.variants.iter().filter(|entry| gone(entry)) {
+                self.dropped(|job| {
+                    job.look(entry, remember);
+                });
             }
             let mut kept = slot.clone();
             kept.variants.retain(|entry| !gone(entry));
@@ -84,6 +84,15 @@ impl Sweeper {
 }
 
 impl Job {
+    fn look(&mut self, entry: &Entry, remember: bool) {
+        if self.hits(&entry.key, &entry.tags, entry.seq) {
+            self.count(entry.weight());
+            if remember {
+                self.seen.insert(xxh3_64(&entry.key));
+            }
+        }
+    }
+
     fn hits(&self, key: &[u8], tags: &[Box<str>], seq: u64) -> bool {
         (self.is_dry() || seq < self.seq) && self.tester.verdict_of(key, tags, 0) == Verdict::Gone
     }

@@ -18,10 +18,10 @@ use serde_json::json;
 use super::answer::{Answer, Refusal, ok};
 use super::guard::Who;
 use super::objects::asked_for;
-use super::sweep::{Found, Report};
+use super::sweep::{Counting, Found, Report};
 use crate::base::clock::instant;
 use crate::rules::key::Key;
-use crate::rules::purge::{ITEMS_MAX, PurgeError, What};
+use crate::rules::purge::{ITEMS_MAX, Purge, PurgeError, What};
 use crate::telemetry::Event;
 
 type Shared = Arc<super::State>;
@@ -121,31 +121,28 @@ async fn run(state: &Shared, call: Call, who: String) -> Answer {
     let (whats, keys) = items(state, &call)?;
     let wait = Duration::from_millis(call.wait_ms.unwrap_or(2_000)).min(WAIT_MAX);
     if call.dry_run {
-        let found = state.sweeper.count(whats, 0, call.soft).wait(wait).await;
+        let found = state.sweeper.count(whats, 0, call.soft, || {}).wait(wait).await;
         return ok(done(None, found, (started, started), &call));
     }
     let before = (keys.len() == whats.len()).then(|| stored(state, &keys, call.soft));
-    let seq = effect(state, whats.clone(), call.soft).await?;
-    let effective = instant();
     let mut report = Report {
-        seq,
+        seq: 0,
         at_ms: state.handles.clock.now().wall_ms,
         who,
         items: whats.iter().take(ITEMS_SHOWN).map(What::to_string).collect(),
         items_total: whats.len(),
         soft: call.soft,
-        found: Found::default(),
+        found: before.unwrap_or_default(),
     };
-    let found = match before {
-        Some(mut found) => {
-            found.matched += if call.soft { 0 } else { remove(state, &keys) };
-            report.found = found;
+    let (seq, counting) = effect(state, whats, &mut report, before.is_none()).await?;
+    let effective = instant();
+    let found = match counting {
+        Some(counting) => counting.wait(wait).await,
+        None => {
+            report.found.matched += if call.soft { 0 } else { remove(state, &keys) };
+            let found = report.found;
             state.sweeper.report(report);
             found
-        }
-        None => {
-            state.sweeper.report(report);
-            state.sweeper.count(whats, seq, call.soft).wait(wait).await
         }
     };
     ok(done(Some(seq), found, (started, effective), &call))
@@ -181,29 +178,43 @@ fn done(
 }
 
 /// Numbers the items, makes them durable and applies them: one caller at a time, so that
-/// the file is in order.
-async fn effect(state: &Shared, whats: Vec<What>, soft: bool) -> Result<u64, Refusal> {
+/// the file is in order. With `counted` the call then stands in line for a sweep.
+async fn effect(
+    state: &Shared,
+    whats: Vec<What>,
+    report: &mut Report,
+    counted: bool,
+) -> Result<(u64, Option<Counting>), Refusal> {
     let handles = &state.handles;
     let _turn = state.one_purger.lock().await;
     handles.ledger.accepts(&whats).map_err(refused)?;
-    let purges = handles.ledger.number(whats, soft, handles.clock.now().wall_ms);
+    let purges = handles.ledger.number(whats.clone(), report.soft, report.at_ms);
     for purge in &purges {
         handles.telemetry.counters.note(Event::Purge, &[purge.what.kind()], 1);
+        report.seq = purge.seq;
     }
-    let purges = match handles.durable.clone() {
-        None => purges,
-        Some(durable) => {
-            let task = move || durable.append(&purges).map(|()| purges);
-            let written = tokio::task::spawn_blocking(task).await.map_err(std::io::Error::other);
-            written.and_then(|done| done).map_err(|error| {
-                Refusal::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    format!("the purge could not be made durable and is not in effect: {error}"),
-                )
-            })?
-        }
+    let purges = durable(state, purges).await?;
+    if !counted {
+        return Ok((handles.ledger.apply(purges), None));
+    }
+    let seq = report.seq;
+    state.sweeper.report(report.clone());
+    let apply = || {
+        handles.ledger.apply(purges);
     };
-    Ok(handles.ledger.apply(purges))
+    Ok((seq, Some(state.sweeper.count(whats, seq, report.soft, apply))))
+}
+
+async fn durable(state: &Shared, purges: Vec<Purge>) -> Result<Vec<Purge>, Refusal> {
+    let Some(durable) = state.handles.durable.clone() else { return Ok(purges) };
+    let task = move || durable.append(&purges).map(|()| purges);
+    let written = tokio::task::spawn_blocking(task).await.map_err(std::io::Error::other);
+    written.and_then(|done| done).map_err(|error| {
+        Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the purge could not be made durable and is not in effect: {error}"),
+        )
+    })
 }
 
 fn refused(error: PurgeError) -> Refusal {

@@ -8,7 +8,7 @@ use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
-use super::{State, dashboard, explain, guard, objects, openapi, purge, sight};
+use super::{State, dashboard, explain, guard, objects, openapi, purge, sight, warm};
 
 /// Longest request body in bytes: 256 items of 8 KiB fit.
 const BODY_MAX: usize = 4 << 20;
@@ -85,6 +85,10 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/top", READ, "Heaviest URLs of the last minutes."),
     route("GET", "/v1/log", READ, "Exchanges as they finish, one JSON object a line."),
     route("GET", "/v1/audit", READ, "The last changes made through this API."),
+    route("POST", "/v1/warm", Some(Scope::Operate), "Fetch URLs through the cache; a job."),
+    route("GET", "/v1/warm", READ, "Warming jobs, newest first."),
+    route("GET", "/v1/warm/{id}", READ, "One warming job."),
+    route("DELETE", "/v1/warm/{id}", Some(Scope::Operate), "Cancel a warming job."),
     route("GET", "/v1/origins", READ, "Origins and their servers."),
     route(
         "PUT",
@@ -151,6 +155,8 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/v1/top", get(sight::top))
         .route("/v1/log", get(sight::log))
         .route("/v1/audit", get(sight::audit))
+        .route("/v1/warm", post(warm::start).get(warm::list))
+        .route("/v1/warm/{id}", get(warm::show).delete(warm::cancel))
         .route("/v1/origins", get(sight::origins))
         .route("/v1/origins/{origin}", put(sight::set_origin))
         .route("/v1/origins/{origin}/servers/{server}", put(sight::set_server))

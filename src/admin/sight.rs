@@ -16,6 +16,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::answer::{Answer, Refusal, ok};
 use super::handles::Handles;
+use crate::origin::ServerState;
 use crate::store::Disk;
 use crate::store::disk::DirectoryStats;
 use crate::telemetry::{By, Counters, expose};
@@ -40,6 +41,8 @@ pub(super) fn observe(handles: &Handles) {
             emit(&["memory"], memory.bytes() as f64);
         }
     });
+    let capacity = handles.memory.capacity();
+    counters.observe("brink_cache_bytes_max", move |emit| emit(&["memory"], capacity as f64));
     if let Some(disk) = handles.disk.as_ref().map(Arc::downgrade) {
         observe_disk(counters, &disk);
     }
@@ -55,6 +58,22 @@ pub(super) fn observe(handles: &Handles) {
             emit(&[], ledger.len() as f64);
         }
     });
+    let rows: [(&'static str, fn(&ServerState) -> u64); 3] = [
+        ("brink_origin_server_requests_total", |server| server.requests),
+        ("brink_origin_failures_total", |server| server.failures),
+        ("brink_origin_bytes_total", |server| server.bytes),
+    ];
+    for (name, read) in rows {
+        let groups = handles.groups.clone();
+        counters.observe(name, move |emit| {
+            for group in groups() {
+                let state = group.state();
+                for server in &state.servers {
+                    emit(&[&state.name, &server.name], read(server) as f64);
+                }
+            }
+        });
+    }
     let groups = handles.groups.clone();
     counters.observe("brink_origin_up", move |emit| {
         for group in groups() {

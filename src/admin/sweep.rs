@@ -143,15 +143,27 @@ impl Sweeper {
         sweeper
     }
 
-    /// Has the next passes count what `whats` match. `seq` is zero for a dry run.
-    pub(super) fn count(&self, whats: Vec<What>, seq: u64, soft: bool) -> Counting {
+    /// Has the next passes count what `whats` match. `seq` is zero for a dry run. `effect`
+    /// takes the purge into effect once the call stands in line, so that a pass that drops
+    /// its objects always knows whom to count them for.
+    pub(super) fn count(
+        &self,
+        whats: Vec<What>,
+        seq: u64,
+        soft: bool,
+        effect: impl FnOnce(),
+    ) -> Counting {
         let tester = Ledger::new();
         tester.apply(tester.number(whats, false, 0));
         let (sender, done) = oneshot::channel();
         let found = Arc::new(Mutex::new(Found::default()));
         let (seen, own) = (HashSet::new(), found.clone());
         let job = Job { seq, soft, tester, seen, found: own, done: sender };
-        self.inner.memory.lock().jobs.push(job);
+        {
+            let mut line = self.inner.memory.lock();
+            line.jobs.push(job);
+            effect();
+        }
         self.start(Tier::Memory);
         Counting { found, done }
     }
@@ -240,6 +252,11 @@ impl Sweeper {
             // The caller may have stopped waiting.
             let _ = job.done.send(());
         }
+    }
+
+    /// A pass drops an object: calls still in line that it belongs to must not miss it.
+    pub(super) fn dropped(&self, hit: impl FnMut(&mut Job)) {
+        self.inner.memory.lock().jobs.iter_mut().for_each(hit);
     }
 
     fn progress(&self, job: &Job) {

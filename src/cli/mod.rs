@@ -18,6 +18,8 @@ mod run;
 mod shell;
 mod signals;
 mod stats;
+mod top;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -54,6 +56,8 @@ enum Verb {
     Stats(stats::Stats),
     Explain(explain::Explain),
     Ls(ls::Ls),
+    Top(top::Top),
+    Warm(warm::Warm),
     Log(log::Log),
     Origin(origin::Origin),
     Lab(lab::Lab),
@@ -77,6 +81,8 @@ impl Cli {
             Verb::Stats(verb) => verb.run(),
             Verb::Explain(verb) => verb.run(),
             Verb::Ls(verb) => verb.run(),
+            Verb::Top(verb) => verb.run(),
+            Verb::Warm(verb) => verb.run(),
             Verb::Log(verb) => verb.run(),
             Verb::Origin(verb) => verb.run(),
             Verb::Lab(verb) => verb.run(),

@@ -97,7 +97,8 @@ fn print(group: &Value) {
     for server in group.get("servers").and_then(Value::as_array).into_iter().flatten() {
         let latency = server.get("latency_ms").and_then(Value::as_f64).unwrap_or(0.0);
         println!(
-            "  {:<24} {:<10} weight {:<4} {} in flight, {} requests, {} failed, {latency:.1} ms  {}",
+            "  {:<24} {:<10} weight {:<4} {} in flight, {} requests, {} failed, \
+             {latency:.1} ms  {}",
             text(server, "/name"),
             text(server, "/state"),
             number(server, "/weight"),

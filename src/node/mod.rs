@@ -13,6 +13,7 @@ mod build;
 mod observe;
 mod purges;
 mod staff;
+mod warm;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -101,7 +102,8 @@ impl Node {
         let built = build::build(config, clock)?;
         let shared = Arc::new(built.shared);
         watch(&background, &shared.routing.load());
-        let admin = staff::admin(config, &background, &shared, built.purges)?;
+        let admin =
+            staff::admin(config, &background, &shared, built.purges, doors(config, &addresses))?;
         if let Some(certs) = certs.clone() {
             background.spawn(certs.watch(CERTIFICATES_EVERY));
         }
@@ -175,6 +177,18 @@ fn raise_open_files() {
     if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
         tracing::warn!("the limit on open files could not be raised");
     }
+}
+
+/// The first plain and the first TLS listener that take a connection without a PROXY
+/// header.
+fn doors(config: &Config, addresses: &[(Arc<str>, SocketAddr)]) -> warm::Doors {
+    let door = |tls: bool| {
+        let own = config.front.listeners.iter();
+        let mut fit = own.filter(|one| one.tls == tls && one.proxy_protocol.is_empty());
+        let name = &fit.next()?.name;
+        addresses.iter().find(|(bound, _)| bound == name).map(|(_, address)| *address)
+    };
+    warm::Doors { plain: door(false), tls: door(true) }
 }
 
 /// Starts the health checks and name lookups of all origins; they end with the group.

@@ -6,6 +6,7 @@ use tokio::runtime::Runtime;
 
 use super::NodeError;
 use super::purges::PurgeFile;
+use super::warm::{Doors, fetcher};
 use crate::admin::{Admin, Durable, Handles, Located};
 use crate::config::Config;
 use crate::rules::key::key_of;
@@ -16,13 +17,14 @@ pub(super) fn admin(
     background: &Runtime,
     shared: &Arc<Shared>,
     purges: Option<Arc<PurgeFile>>,
+    doors: Doors,
 ) -> Result<Option<Admin>, NodeError> {
     let Some(options) = config.admin.clone() else { return Ok(None) };
-    let started = background.block_on(Admin::start(options, handles(shared, purges)));
+    let started = background.block_on(Admin::start(options, handles(doors, shared, purges)));
     Ok(Some(started?))
 }
 
-fn handles(shared: &Arc<Shared>, purges: Option<Arc<PurgeFile>>) -> Handles {
+fn handles(doors: Doors, shared: &Arc<Shared>, purges: Option<Arc<PurgeFile>>) -> Handles {
     let (locating, grouping, asking) = (shared.clone(), shared.clone(), shared.clone());
     Handles {
         clock: shared.clock.clone(),
@@ -43,6 +45,6 @@ fn handles(shared: &Arc<Shared>, purges: Option<Arc<PurgeFile>>) -> Handles {
             Some(disk) if !disk.ready() => Err("the disk tier is still joining".to_owned()),
             _ => Ok(()),
         }),
-        warm: None,
+        warm: Some(fetcher(doors)),
     }
 }

@@ -211,7 +211,11 @@ impl Body for OriginBody {
                 },
                 Poll::Ready(Some(Ok(frame))) => {
                     this.waiting = false;
-                    this.seen += frame.data_ref().map_or(0, Bytes::len) as u64;
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    this.seen += length as u64;
+                    if let Some(lease) = &this.lease {
+                        lease.received(length);
+                    }
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Poll::Ready(Some(Err(fault))) => fault,

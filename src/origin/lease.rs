@@ -62,6 +62,11 @@ impl Lease {
         Lease { place, link: None, upload }
     }
 
+    /// Counts body bytes that have arrived.
+    pub fn received(&self, bytes: usize) {
+        self.place.0.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     /// Begins an exchange on `link`; the one before, if any, is closed.
     pub fn attach(&mut self, link: Link, expect: Expect) {
         self.drop_link();

@@ -75,6 +75,8 @@ pub struct Counters {
     pub reused: AtomicU64,
     /// Requests that waited in the queue.
     pub queued: AtomicU64,
+    /// Body bytes received.
+    pub bytes: AtomicU64,
 }
 
 /// A try that failed; the request comes back if it can be sent once more.

@@ -59,6 +59,8 @@ pub struct ServerState {
     pub reused: u64,
     /// Requests that had to wait for a place.
     pub queued: u64,
+    /// Body bytes received since start.
+    pub bytes: u64,
 }
 
 impl ServerState {
@@ -83,6 +85,7 @@ impl ServerState {
             connections: counters.connections.load(Ordering::Relaxed),
             reused: counters.reused.load(Ordering::Relaxed),
             queued: counters.queued.load(Ordering::Relaxed),
+            bytes: counters.bytes.load(Ordering::Relaxed),
         }
     }
 }

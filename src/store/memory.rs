@@ -104,6 +104,7 @@ pub type OnEvict = Arc<dyn Fn(Victim) + Send + Sync>;
 pub struct Memory {
     engine: Engine,
     variants_max: usize,
+    capacity: u64,
 }
 
 enum Engine {
@@ -131,7 +132,12 @@ impl Memory {
             }
             MemoryPolicy::TinyLfu => Engine::TinyLfu(TinyLfu::new(capacity, on_evict)),
         };
-        Memory { engine, variants_max: options.variants_max.max(1) }
+        Memory { engine, variants_max: options.variants_max.max(1), capacity }
+    }
+
+    /// Bytes that all slots together may weigh.
+    pub fn capacity(&self) -> u64 {
+        self.capacity
     }
 
     /// The slot of exactly this key. Counts as a hit of it.

@@ -70,8 +70,6 @@ pub enum Event {
     Uncacheable,
     /// The origin was asked: `[origin, code]`.
     OriginRequest,
-    /// Body bytes came from the origin: `[origin]`.
-    OriginBytes,
     /// A purge was applied: `[kind]`.
     Purge,
     /// A disk operation failed: `[what]`.
@@ -82,11 +80,10 @@ pub enum Event {
 
 impl Event {
     /// Every one with its row in the table, in order of declaration.
-    pub const ALL: [(Event, &'static str); 7] = [
+    pub const ALL: [(Event, &'static str); 6] = [
         (Event::Limit, "brink_limits_total"),
         (Event::Uncacheable, "brink_uncacheable_total"),
         (Event::OriginRequest, "brink_origin_requests_total"),
-        (Event::OriginBytes, "brink_origin_bytes_total"),
         (Event::Purge, "brink_purges_total"),
         (Event::DiskError, "brink_disk_errors_total"),
         (Event::Admin, "brink_admin_requests_total"),

@@ -79,7 +79,7 @@ impl Merged {
     }
 
     /// `(upper bound in seconds, count)` for each shown bucket, not cumulative; the last
-    /// bound is `f64::MAX` (shown as `+Inf`).
+    /// bound is infinity (shown as `+Inf`).
     pub fn buckets(&self) -> Vec<(f64, u64)> {
         let mut out = Vec::with_capacity(SHOWN.count() + 1);
         let mut start = 0;
@@ -89,7 +89,7 @@ impl Merged {
             out.push((bound_us(end) as f64 / 1e6, count));
             start = end;
         }
-        out.push((f64::MAX, self.cells.iter().skip(start).sum()));
+        out.push((f64::INFINITY, self.cells.iter().skip(start).sum()));
         out
     }
 

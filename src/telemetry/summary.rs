@@ -90,7 +90,9 @@ impl Counters {
         let totals = self.merged();
         let mut summary = summarise(&totals);
         self.rows(Event::OriginRequest, &mut |_, count| summary.origin_requests += count as u64);
-        self.rows(Event::OriginBytes, &mut |_, count| summary.origin_bytes += count as u64);
+        self.observed("brink_origin_bytes_total", &mut |_, count| {
+            summary.origin_bytes += count as u64;
+        });
         // Listeners count their connections themselves.
         self.observed("brink_connections_total", &mut |_, count| {
             summary.connections += count as u64;

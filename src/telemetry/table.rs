@@ -120,6 +120,16 @@ pub const TABLE: &[Metric] = &[
         &["origin", "code"],
         "Requests sent to an origin by status code, or `error` when none came.",
     ),
+    counter(
+        "brink_origin_server_requests_total",
+        &["origin", "server"],
+        "Requests sent to a server of an origin, further tries included.",
+    ),
+    counter(
+        "brink_origin_failures_total",
+        &["origin", "server"],
+        "Exchanges that failed by a server's fault: no connection, no answer, a broken one.",
+    ),
     counter("brink_origin_bytes_total", &["origin"], "Body bytes received from an origin."),
     gauge("brink_origin_up", &["origin", "server"], "1 while a server is used, 0 while not."),
     gauge("brink_cache_objects", &["tier"], "Stored objects by tier."),

@@ -92,14 +92,14 @@ fn counts_of_all_threads_are_added_up() {
                     counters.exchange(&exchange(&hit(), "/"));
                     counters.exchange(&exchange(&miss(), "/"));
                     counters.add(Count::Collapsed, 2);
-                    counters.note(Event::OriginRequest, &["app", "200"], 1);
+                    counters.note(Event::Uncacheable, &["private"], 1);
                 }
             });
         }
     });
     let summary = counters.summary();
     assert_eq!((summary.requests, summary.hits, summary.misses), (8000, 4000, 4000));
-    assert_eq!((summary.collapsed, summary.origin_requests), (8000, 4000));
+    assert_eq!(summary.collapsed, 8000);
     assert_eq!((summary.bytes_memory, summary.bytes_origin), (4_000_000, 4_000_000));
     assert!((summary.request_hit_ratio - 0.5).abs() < 1e-9);
     let text = expose::text(&counters).unwrap();
@@ -107,6 +107,8 @@ fn counts_of_all_threads_are_added_up() {
                cache=\"hit\"} 4000";
     assert!(text.contains(row), "{text}");
     assert!(text.contains("brink_request_duration_seconds_count{cache=\"hit\"} 4000"), "{text}");
+    assert!(text.contains("bucket{le=\"+Inf\",cache=\"hit\"} 4000"), "{text}");
+    assert!(text.contains("brink_uncacheable_total{reason=\"private\"} 4000"), "{text}");
 }
 
 #[test]
@@ -230,4 +232,19 @@ fn a_follower_sees_lines_and_nobody_pays_without_one() {
     let line = follower.try_recv().unwrap();
     assert!(String::from_utf8_lossy(&line).contains("/seen"));
     assert!(follower.try_recv().is_err());
+}
+
+#[test]
+fn dashboards_and_alerts_name_only_metrics_that_exist() {
+    for file in ["alerts.yml", "grafana.json"] {
+        let path = format!("{}/config/monitoring/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let names = text.split(|c| !word(c)).filter(|name| name.starts_with("brink_"));
+        for name in names {
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+            let known = table::metric(name).or_else(|| base.and_then(table::metric));
+            assert!(known.is_some(), "{file}: {name}");
+        }
+    }
 }

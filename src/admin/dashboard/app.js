@@ -1,4 +1,3 @@
-'use strict';
 // The dashboard: plain DOM, no library, no inline script or style. Everything a client
 // could have chosen (URLs, hosts, tags) enters the page as text, never as markup.
 
