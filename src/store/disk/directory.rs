@@ -15,6 +15,7 @@ use super::marks::Marks;
 use super::meta::Run;
 use super::options::{DirectoryOptions, Options};
 use super::queue::{ALL_VARIANTS, Job, WriteQueue};
+use super::rate::Rate;
 use super::reader::{ReadFault, Record};
 use crate::base::Clock;
 use crate::store::policy::admission::Admission;
@@ -109,6 +110,8 @@ pub struct Directory {
     pub health: Health,
     /// What is written.
     pub admission: Admission,
+    /// How fast it is written.
+    pub rate: Rate,
     /// What has been judged by which purges.
     pub marks: Marks,
     /// What happened.
@@ -139,6 +142,7 @@ impl Directory {
             queue: WriteQueue::new(options.queue_max.bytes()),
             health: Health::new(options.faults_max),
             admission: Admission::new(options.admit, options.ghost_keys),
+            rate: Rate::new(options.write_rate_max.map(|max| max.bytes())),
             marks: Marks::default(),
             counters: Counters::default(),
         }

@@ -32,6 +32,7 @@ pub mod offline;
 pub mod options;
 pub mod payload;
 pub mod queue;
+pub mod rate;
 pub mod reader;
 mod reclaim;
 mod recover;
@@ -219,7 +220,9 @@ impl Disk {
             self.remove(&key);
         } else if !dir.admission.admits(why, print, held) {
             dir.counters.declined.one();
-        } else if !dir.queue.put(hash, variant, Payload::Entry(entry)) {
+        } else if !dir.rate.takes(entry.weight(), dir.clock.now().mono_ms)
+            || !dir.queue.put(hash, variant, Payload::Entry(entry))
+        {
             dir.counters.writes_shed.one();
             if held {
                 dir.index.remove_variant(print, variant);

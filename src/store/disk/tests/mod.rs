@@ -17,6 +17,7 @@ use crate::rules::head::Head;
 use crate::rules::variant::Vary;
 
 mod basics;
+mod codec;
 mod crash;
 mod faults;
 mod figures;
