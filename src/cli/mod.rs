@@ -111,4 +111,13 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::whole().debug_assert();
     }
+
+    #[test]
+    fn run_wants_a_file_or_an_origin_and_not_both() {
+        let parse = |words: &str| Cli::try_parse_from(words.split(' '));
+        assert!(parse("brink run").is_err());
+        assert!(parse("brink run --config a --origin http://b").is_err());
+        assert!(parse("brink run --config a").is_ok());
+        assert!(parse("brink run --origin http://b --listen c --listen d --disk e").is_ok());
+    }
 }

@@ -29,10 +29,9 @@ Exit code: 0 stopped as asked, 1 could not start, 2 wrong usage.";
 /// Prints one line `ready` on standard error when it accepts connections.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[group(id = "from", required = true, args = ["config", "origin"])]
 pub struct Run {
     /// The configuration file; every setting is explained in config/node.toml.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", required_unless_present = "origin")]
     config: Option<PathBuf>,
     /// Without a file: the server to stand in front of, such as http://127.0.0.1:3000.
     #[arg(long, value_name = "URL", conflicts_with = "config")]
