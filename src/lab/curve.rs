@@ -121,6 +121,7 @@ fn sampled(trace: &Trace, rate: f64, mean: f64, seed: u64, sizes: &[u64]) -> Vec
     reuses.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
     let (all, all_bytes) = (trace.requests.len() as f64, trace.bytes() as f64);
     let (mut hits, mut hit_bytes) = (all - requests, all_bytes - bytes);
+    let floor = trace.compulsory();
     let mut next = reuses.iter().peekable();
     let point = |size: &u64| {
         while let Some((_, count, bytes)) = next.next_if(|reuse| reuse.0 <= *size as f64) {
@@ -129,8 +130,8 @@ fn sampled(trace: &Trace, rate: f64, mean: f64, seed: u64, sizes: &[u64]) -> Vec
         }
         Point {
             size: *size,
-            objects: (1.0 - hits / all.max(1.0)).clamp(0.0, 1.0),
-            bytes: (1.0 - hit_bytes / all_bytes.max(1.0)).clamp(0.0, 1.0),
+            objects: (1.0 - hits / all.max(1.0)).clamp(floor.0, 1.0),
+            bytes: (1.0 - hit_bytes / all_bytes.max(1.0)).clamp(floor.1.min(1.0), 1.0),
             objects_error: 0.0,
             bytes_error: 0.0,
         }
@@ -161,26 +162,35 @@ impl Fenwick {
     }
 }
 
+/// Both ratios at `size`, between the points next to it on the log scale; `None` outside.
+fn at(points: &[Point], size: u64) -> Option<(f64, f64)> {
+    let after = points.iter().position(|point| point.size >= size)?;
+    let (low, high) = (points.get(after.checked_sub(1)?)?, points.get(after)?);
+    let log = |size: u64| (size.max(1) as f64).ln();
+    let share = (log(size) - log(low.size)) / (log(high.size) - log(low.size)).max(1e-9);
+    let between = |low: f64, high: f64| low + (high - low) * share;
+    Some((between(low.objects, high.objects), between(low.bytes, high.bytes)))
+}
+
 /// What more room would bring, in one sentence: where the curve is now and where it stops
 /// paying.
 pub fn advice(points: &[Point], now: u64, human: impl Fn(u64) -> String) -> Option<String> {
-    let at = points.iter().rposition(|point| point.size <= now).unwrap_or(0);
-    let here = points.get(at)?;
-    let double = points.iter().find(|point| point.size >= now.saturating_mul(2));
+    let here = at(points, now)?;
+    let double = at(points, now.saturating_mul(2));
     let floor = points.last()?.objects;
     let enough = points.iter().find(|point| point.objects - floor < 0.005)?;
     let mut text = format!(
         "With {}, LRU would miss {:.1} % of requests and {:.1} % of bytes",
         human(now),
-        here.objects * 100.0,
-        here.bytes * 100.0
+        here.0 * 100.0,
+        here.1 * 100.0
     );
     if let Some(double) = double {
         text += &format!(
             "; {} more would save {:.1} and {:.1} points",
             human(now),
-            (here.objects - double.objects) * 100.0,
-            (here.bytes - double.bytes) * 100.0
+            (here.0 - double.0) * 100.0,
+            (here.1 - double.1) * 100.0
         );
     }
     text += &format!("; beyond {} more room saves less than half a point.", human(enough.size));
