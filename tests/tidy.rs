@@ -125,9 +125,13 @@ fn sizes(source: &Source, found: &mut Vec<String>) {
     if lines > FILE_MAX {
         found.push(format!("{path}: {lines} lines, at most {FILE_MAX}"));
     }
-    for (index, line) in source.text.lines().enumerate() {
+    for (index, (line, code)) in source.text.lines().zip(source.code.lines()).enumerate() {
+        // A literal and a row of a table cannot be wrapped; what stands around them can.
         let wide = line.chars().count();
-        if wide > LINE_MAX {
+        let literal = wide - code.chars().filter(|c| *c != ' ').count() > LINE_MAX / 2;
+        let comment = line.trim_start().starts_with("//");
+        let excused = if comment { line.contains("//! |") } else { literal };
+        if wide > LINE_MAX && !excused {
             found.push(format!("{path}:{}: {wide} columns, at most {LINE_MAX}", index + 1));
         }
     }

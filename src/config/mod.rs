@@ -91,7 +91,8 @@ pub struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// Where the certificates come from, for [`crate::front::Certs::load`]; makes the throw-away one.
+    /// Where the certificates come from, for [`crate::front::Certs::load`]; makes the
+    /// throw-away one.
     /// Empty if there is neither a file nor a name.
     pub fn sources(&self) -> Result<Vec<CertSource>, CertsError> {
         if self.certificates.is_empty() && !self.throw_away.is_empty() {

@@ -176,7 +176,8 @@ impl Header {
 }
 
 /// Header, meta and block sums of a record whose body is `body`: what is written before
-/// the body. `stamp` gives the rest of the header. The body and [`Header::total_len`]'s padding follow.
+/// the body. `stamp` gives the rest of the header. The body and [`Header::total_len`]'s
+/// padding follow.
 ///
 /// # Errors
 /// [`Flaw::Length`] if the record would be longer than [`RECORD_MAX`].
