@@ -94,7 +94,20 @@ impl Cli {
 
 /// Runs the verb named on the command line.
 pub fn main() -> ExitCode {
+    end_quietly_with_the_pipe();
     Cli::parse().run()
+}
+
+/// A reader that has seen enough (`brink stats | head`) ends the verb, not with a panic.
+fn end_quietly_with_the_pipe() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>();
+        if text.is_some_and(|text| text.starts_with("failed printing to stdout")) {
+            std::process::exit(1);
+        }
+        others(panic);
+    }));
 }
 
 /// Says what went wrong on standard error, and that it did.

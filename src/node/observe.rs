@@ -14,7 +14,7 @@ pub(super) fn front(counters: &Counters, stats: Arc<Stats>) {
         emit(&[], reading.accepted.load(Ordering::Relaxed) as f64);
     });
     let reading = stats.clone();
-    counters.observe("brink_connections", move |emit| {
+    counters.observe("brink_connections_open", move |emit| {
         let now = reading.read();
         emit(&[], now.accepted.saturating_sub(now.closed) as f64);
     });

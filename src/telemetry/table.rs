@@ -96,7 +96,7 @@ pub const TABLE: &[Metric] = &[
     counter("brink_connections_total", &[], "Client connections accepted."),
     counter("brink_tls_handshakes_total", &[], "TLS handshakes completed."),
     counter("brink_tls_failures_total", &[], "TLS handshakes that failed or ran out of time."),
-    gauge("brink_connections", &[], "Client connections open now."),
+    gauge("brink_connections_open", &[], "Client connections open now."),
     counter(
         "brink_limits_total",
         &["limit"],

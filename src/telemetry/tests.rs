@@ -74,6 +74,8 @@ fn every_row_of_the_table_is_exposed_and_nothing_else() {
         table::TABLE.iter().map(|metric| metric.name.trim_end_matches("_total")).collect();
     assert_eq!(exposed, declared);
     assert!(text.ends_with("# EOF\n"));
+    let families: std::collections::HashSet<&str> = declared.iter().copied().collect();
+    assert_eq!(families.len(), declared.len(), "two families of one name");
     for (_, name) in Count::ALL {
         assert!(table::metric(name).is_some_and(|row| row.labels.is_empty()), "{name}");
     }
