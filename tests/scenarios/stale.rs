@@ -81,7 +81,8 @@ fn a_304_freshens_what_is_stored() {
     let (origin, node) = world(
         "max-age=10",
         reply(
-            "HTTP/1.1 304 Not Modified\r\nETag: \"v1\"\r\nCache-Control: max-age=60\r\nX-New: 1\r\n\r\n",
+            "HTTP/1.1 304 Not Modified\r\nETag: \"v1\"\r\nCache-Control: max-age=60\r\n\
+             X-New: 1\r\n\r\n",
         ),
     );
     node.advance(20);
