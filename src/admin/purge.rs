@@ -85,9 +85,8 @@ struct Done {
 pub(super) async fn post(
     State(state): State<Shared>,
     Extension(Who(who)): Extension<Who>,
-    call: Result<Json<Call>, JsonRejection>,
+    Sent(call): Sent<Call>,
 ) -> Answer {
-    let Json(call) = call.map_err(|error| Refusal::bad(error.body_text()))?;
     run(&state, call, who).await
 }
 

@@ -277,9 +277,8 @@ pub(super) struct OriginChange {
 pub(super) async fn set_origin(
     State(state): State<Shared>,
     Path(origin): Path<String>,
-    change: Result<Json<OriginChange>, JsonRejection>,
+    Sent(change): Sent<OriginChange>,
 ) -> Answer {
-    let Json(change) = change.map_err(|error| Refusal::bad(error.body_text()))?;
     let groups = (state.handles.groups)();
     let find = |name: &str| {
         let group = groups.iter().find(|group| group.name() == name);
@@ -318,9 +317,8 @@ enum Wish {
 pub(super) async fn set_server(
     State(state): State<Shared>,
     Path((origin, server)): Path<(String, String)>,
-    change: Result<Json<ServerChange>, JsonRejection>,
+    Sent(change): Sent<ServerChange>,
 ) -> Answer {
-    let Json(change) = change.map_err(|error| Refusal::bad(error.body_text()))?;
     if change.state.is_none() && change.weight.is_none() {
         return Err(Refusal::bad("expected {\"state\": \"up\" or \"drain\"} or {\"weight\": N}"));
     }

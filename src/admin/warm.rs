@@ -112,9 +112,8 @@ impl Job {
 /// `POST /v1/warm`: 202 with the job.
 pub(super) async fn start(
     State(state): State<Shared>,
-    call: Result<Json<Call>, JsonRejection>,
+    Sent(call): Sent<Call>,
 ) -> Answer {
-    let Json(call) = call.map_err(|error| Refusal::bad(error.body_text()))?;
     let Some(fetch) = state.handles.warm.clone() else {
         return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "this node has no way to warm"));
     };

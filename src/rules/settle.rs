@@ -178,7 +178,7 @@ fn merge(entry: &Entry, answer: &AnswerHead<'_>, policy: &Policy) -> HeaderMap {
             || listed.contains(name)
             || *name == header::CONTENT_LENGTH
             || (part && *name == header::CONTENT_RANGE)
-            || (!policy.replay_set_cookie && matches!(name.as_str(), "set-cookie" | "set-cookie2")))
+            || (!policy.replay_set_cookie && *name == header::SET_COOKIE))
     };
     for name in answer.headers.keys().filter(|name| taken(name)) {
         merged.remove(name);

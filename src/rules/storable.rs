@@ -259,7 +259,7 @@ pub(super) fn head_of(
             || control.withheld.contains(name)
             || *name == header::CONTENT_LENGTH
             || *name == header::AGE
-            || (!policy.replay_set_cookie && matches!(name.as_str(), "set-cookie" | "set-cookie2"))
+            || (!policy.replay_set_cookie && *name == header::SET_COOKIE)
             || is_tag_field(name, policy))
     };
     if answer.date(&header::DATE).is_some() {
