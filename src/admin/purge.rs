@@ -8,14 +8,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Json;
 use axum::extract::{Extension, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::IntoResponse;
-use axum::{Json, extract::rejection::JsonRejection};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::answer::{Answer, Refusal, ok};
+use super::answer::{Answer, Refusal, Sent, ok};
 use super::guard::Who;
 use super::objects::asked_for;
 use super::sweep::{Counting, Found, Report};

@@ -8,13 +8,12 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, extract::rejection::JsonRejection};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::answer::{Answer, Refusal, ok};
+use super::answer::{Answer, Refusal, Sent, ok};
 use super::handles::Handles;
 use crate::origin::ServerState;
 use crate::store::Disk;

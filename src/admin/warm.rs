@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::{Json, response::IntoResponse};
@@ -17,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Answer, Refusal, ok};
+use super::answer::{Answer, Refusal, Sent, ok};
 use super::handles::WarmFetch;
 
 type Shared = Arc<super::State>;
@@ -110,10 +109,7 @@ impl Job {
 }
 
 /// `POST /v1/warm`: 202 with the job.
-pub(super) async fn start(
-    State(state): State<Shared>,
-    Sent(call): Sent<Call>,
-) -> Answer {
+pub(super) async fn start(State(state): State<Shared>, Sent(call): Sent<Call>) -> Answer {
     let Some(fetch) = state.handles.warm.clone() else {
         return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "this node has no way to warm"));
     };

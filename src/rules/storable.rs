@@ -220,9 +220,7 @@ fn worth_it(
 }
 
 fn sets_cookie(fields: &HeaderMap, control: &ResponseControl) -> bool {
-    [header::SET_COOKIE, HeaderName::from_static("set-cookie2")]
-        .iter()
-        .any(|name| fields.contains_key(name) && !control.withheld.contains(name))
+    fields.contains_key(header::SET_COOKIE) && !control.withheld.contains(&header::SET_COOKIE)
 }
 
 /// `Content-Length`, if there is one; a bad one never gets this far through hyper, but

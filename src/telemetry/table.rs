@@ -1,4 +1,4 @@
-//! The declared table of metrics. `/metrics`, `docs/metrics.md` and the code that counts
+//! The declared table of metrics. `/metrics`, `config/metrics.md` and the code that counts
 //! are all made from it; a metric that is not here cannot be shown.
 
 /// What a metric is in Prometheus' terms.
@@ -156,7 +156,7 @@ pub fn metric(name: &str) -> Option<&'static Metric> {
     TABLE.iter().find(|metric| metric.name == name)
 }
 
-/// The table as Markdown: the whole of `docs/metrics.md`.
+/// The table as Markdown: the whole of `config/metrics.md`.
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Metrics\n\nServed at `/metrics` of the admin listener. This page is made from \

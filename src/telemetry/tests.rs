@@ -50,14 +50,14 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 
 #[test]
 fn the_metrics_page_is_the_table() {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/config/metrics.md");
     if std::env::var_os("BRINK_WRITE_DOCS").is_some() {
         std::fs::write(page, table::markdown()).unwrap();
     }
     let written = std::fs::read_to_string(page).unwrap_or_default();
     assert!(
         written == table::markdown(),
-        "docs/metrics.md differs from the table; run this test with BRINK_WRITE_DOCS=1"
+        "config/metrics.md differs from the table; run this test with BRINK_WRITE_DOCS=1"
     );
 }
 
