@@ -15,9 +15,6 @@ use crate::store::memory::OnEvict;
 use crate::store::{Memory, MemoryOptions, Victim};
 use crate::telemetry::{AccessLog, Telemetry};
 
-/// One object may take at most this share of the memory tier while it is being filled.
-const OBJECT_SHARE: u64 = 4;
-
 /// Bodies being filled may take this share of the memory tier's size beside it, and no
 /// less than this many bytes.
 const FILLS_SHARE: u64 = 4;
@@ -45,14 +42,24 @@ pub(super) fn build(config: &Config, clock: Clock) -> Result<Built, NodeError> {
     let memory = Arc::new(Memory::new(&options, on_evict));
     let log = AccessLog::start(config.log.access.clone()).map_err(NodeError::AccessLog)?;
     let telemetry = Telemetry::new(log);
+    let object_max = object_max(config, &memory);
     let stores = Stores { memory, disk, ledger: Arc::new(ledger) };
     let options = serve::Options {
-        object_max: config.memory.capacity.bytes() / OBJECT_SHARE,
+        object_max,
         fills_max: (config.memory.capacity.bytes() / FILLS_SHARE).max(FILLS_MIN),
         ..config.serve.clone()
     };
     let routing = routing(config, seed, None)?;
     Ok(Built { shared: Shared::new(clock, seed, routing, stores, telemetry, options), purges })
+}
+
+/// Bodies longer than every tier takes are not collected at all: they stream through.
+fn object_max(config: &Config, memory: &Memory) -> u64 {
+    let on_disk = match config.disk.directories.is_empty() {
+        true => 0,
+        false => config.disk.object_max.bytes(),
+    };
+    memory.weight_max().max(on_disk)
 }
 
 fn open_disk(config: &Config, clock: &Clock) -> Result<Option<Arc<Disk>>, NodeError> {

@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -70,6 +70,7 @@ type Shard = Mutex<HashMap<FlightId, Arc<Flight>>>;
 #[derive(Debug)]
 pub struct Flights {
     shards: Box<[Shard]>,
+    solos: AtomicU64,
 }
 
 /// One fetch under way.
@@ -102,7 +103,8 @@ pub struct Lead {
 
 impl Default for Flights {
     fn default() -> Self {
-        Flights { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Flights { shards, solos: AtomicU64::new(0) }
     }
 }
 
@@ -120,6 +122,17 @@ impl Flights {
                 Joined::Lead(lead)
             }
         }
+    }
+
+    /// A flight that nobody joins: for keys whose answers could not be shared lately. It is
+    /// in the table all the same, so that it can be doomed.
+    pub fn alone(self: &Arc<Self>, key: u128, seq: u64) -> Lead {
+        // Odd numbers are taken by hashes of what sets flights apart.
+        let apart = self.solos.fetch_add(1, Ordering::Relaxed).wrapping_mul(2).wrapping_add(2);
+        let id = FlightId { key, apart };
+        let (lead, flight) = self.launch(id, seq);
+        self.shard(key).lock().insert(id, flight);
+        lead
     }
 
     /// Takes `old` out of the table if it is still there, so that the next `join` leads:
@@ -215,6 +228,17 @@ mod tests {
 
     fn id(key: u128) -> FlightId {
         FlightId { key, apart: 0 }
+    }
+
+    #[tokio::test]
+    async fn a_flight_alone_is_joined_by_nobody_and_can_be_doomed() {
+        let flights = Arc::new(Flights::default());
+        let (one, two) = (flights.alone(7, 1), flights.alone(7, 1));
+        assert!(matches!(flights.join(id(7), 1), Joined::Lead(_)));
+        flights.doom(7);
+        assert!(one.is_doomed() && two.is_doomed());
+        drop((one, two));
+        assert!(flights.is_empty());
     }
 
     #[tokio::test]

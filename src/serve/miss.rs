@@ -16,6 +16,7 @@ use crate::rules::key::Key;
 use crate::rules::outcome::{Fwd, Outcome, Source};
 use crate::rules::plan::Plan;
 use crate::rules::settle;
+use crate::rules::validate;
 use crate::rules::variant::Vary;
 use crate::store::spool::Reader;
 
@@ -39,8 +40,15 @@ pub(super) async fn miss(
             return hit(&mut visit, &entry.clone(), source);
         }
     }
-    if errand.stored().is_none() && shared.memos.is_uncacheable(key.hash(), now) {
-        return pass::alone(visit, key, fwd, Some("uncacheable")).await;
+    if matches!(errand, Errand::Fill) && shared.memos.is_uncacheable(key.hash(), now) {
+        // Nobody waits for anybody, but an answer that can be stored by now is stored.
+        if validate::is_conditional(&visit.parts.headers) {
+            return pass::alone(visit, key, fwd, Some("uncacheable")).await;
+        }
+        let lead = shared.flights.alone(key.hash(), shared.ledger.seq());
+        let order = order(&visit, &key, errand);
+        let landing = fetch::lead(&shared, lead, order).await;
+        return land(visit, landing, fwd, source);
     }
     for _ in 0..JOINS_MAX {
         let id = flight_id(&visit, &key, &errand);

@@ -140,6 +140,11 @@ impl Memory {
         self.capacity
     }
 
+    /// What the slot of one key may weigh; heavier ones are not let in.
+    pub fn weight_max(&self) -> u64 {
+        engine!(self, engine => engine.weight_max()).min(self.capacity)
+    }
+
     /// The slot of exactly this key. Counts as a hit of it.
     pub fn get(&self, key: &Key) -> Option<Slot> {
         let slot = engine!(self, engine => engine.get(key.hash()))?;

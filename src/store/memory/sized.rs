@@ -46,6 +46,10 @@ impl Sized {
         self.cache.update(hash, change, &mut Vec::new()).map_or(0, |(_, weight)| weight)
     }
 
+    pub(super) fn weight_max(&self) -> u64 {
+        self.cache.weight_max()
+    }
+
     pub(super) fn clear(&self) {
         self.cache.clear();
     }

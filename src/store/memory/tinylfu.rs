@@ -82,6 +82,11 @@ impl TinyLfu {
         }
     }
 
+    /// What one slot may weigh: moka's weights are 32 bits wide.
+    pub(super) fn weight_max(&self) -> u64 {
+        u64::from(u32::MAX)
+    }
+
     pub(super) fn clear(&self) {
         self.cache.invalidate_all();
         self.cache.run_pending_tasks();

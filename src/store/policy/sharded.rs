@@ -38,6 +38,8 @@ pub enum Change<V> {
 /// A size-aware cache for several threads.
 pub struct Sharded<V> {
     shards: Box<[Mutex<Shelf<V>>]>,
+    /// What one entry may weigh.
+    weight_max: u64,
     tuner: Option<Mutex<Tuner>>,
     /// The tuner's mask, so that most requests never look at it.
     mask: AtomicU64,
@@ -63,7 +65,13 @@ impl<V: Default + Clone> Sharded<V> {
         // a small cache, and the admission test does that.
         let weight_max = if count == 1 { room } else { room / 2 };
         let shard = |_| Mutex::new(Shelf::new(room, weight_max, goal, tuning));
-        Sharded { shards: (0..count).map(shard).collect(), tuner: None, mask: AtomicU64::new(0) }
+        let shards = (0..count).map(shard).collect();
+        Sharded { shards, weight_max, tuner: None, mask: AtomicU64::new(0) }
+    }
+
+    /// What one entry may weigh; heavier ones are not let in.
+    pub fn weight_max(&self) -> u64 {
+        self.weight_max
     }
 
     /// The value, if it is here; counts as a request for it. What a change of settings
