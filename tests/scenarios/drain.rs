@@ -48,6 +48,7 @@ fn idle_connections_are_closed_at_once() {
     used.expect_closed();
     fresh.expect_closed();
     tls.expect_closed();
+    drop((used, fresh, tls));
     stopping.join().expect("the drain ends");
 }
 
@@ -63,6 +64,7 @@ fn an_http_2_connection_is_told_to_go_away_and_its_streams_finish() {
     assert!(told, "GOAWAY comes while the stream runs");
     gate.open();
     assert_eq!(raw.fate(1), Fate::Answered(200, b"finished".to_vec()));
+    drop(raw);
     stopping.join().expect("the drain ends");
 }
 
@@ -78,5 +80,6 @@ fn nobody_new_comes_in() {
     eventually("the listener closes", || std::net::TcpStream::connect(addr).is_err());
     gate.open();
     client.answer().expect(200, "finished");
+    drop(client);
     stopping.join().expect("the drain ends");
 }
