@@ -245,7 +245,7 @@ impl Body for OriginBody {
             Source::Ended => SizeHint::with_exact(0),
             Source::Held(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Wire(body) => body.size_hint(),
-            Source::Resuming(_, hint) => hint.clone(),
+            Source::Resuming(_, hint) => *hint,
             Source::Files { left, .. } => SizeHint::with_exact(*left),
         }
     }

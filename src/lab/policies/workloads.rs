@@ -39,7 +39,7 @@ fn zipf(seed: u64, objects: f64) -> impl FnMut() -> u64 {
 fn a_scan_over_cold_objects_costs_little_more_than_itself() {
     let mut popular = zipf(1, 2_000.0);
     // Every second request of the middle third belongs to the scan.
-    let scanned = |at: u64| (30_000..60_000).contains(&at) && at % 2 == 0;
+    let scanned = |at: u64| (30_000..60_000).contains(&at) && at.is_multiple_of(2);
     let requests =
         (0..90_000).map(|at| if scanned(at) { (1 << 40 | at, 1000) } else { (popular(), 1000) });
     let with = trace(requests);
