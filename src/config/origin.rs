@@ -142,6 +142,7 @@ fn pool(mut table: Table<'_>) -> PoolOptions {
         queue_timeout: table.time("queue_timeout", from.queue_timeout, HOUR),
         idle_max,
         idle_timeout: table.time("idle_timeout", from.idle_timeout, HOUR),
+        rest_once_max: table.time("rest_once_max", from.rest_once_max, HOUR),
         age_max: table.time("age_max", from.age_max, DAY),
         streams_max,
     };

@@ -71,13 +71,14 @@ impl Route {
 }
 
 impl Server {
-    /// A connection of this thread's pool.
-    pub(super) fn idle(&self) -> Option<Link> {
+    /// A connection of this thread's pool, for a request that can be sent again or only
+    /// `once`.
+    pub(super) fn idle(&self, once: bool) -> Option<Link> {
         // A connection that carries one client's address is never another's.
         if self.common.options.proxy_protocol {
             return None;
         }
-        pool::take(self, clock::instant()).map(|taken| match taken {
+        pool::take(self, clock::instant(), once).map(|taken| match taken {
             pool::Taken::Solo(one) => Link::Solo(one),
             pool::Taken::Shared(one) => Link::Shared(one),
         })
@@ -94,7 +95,7 @@ impl Server {
             }
             // One connection carries many: the others wait for it.
             let _one = self.connecting.lock().await;
-            match self.idle() {
+            match self.idle(false) {
                 Some(link) => Ok(link),
                 None => {
                     let link = self.dial(cx).await?;

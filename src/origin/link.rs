@@ -33,6 +33,8 @@ pub struct Solo {
     pub line: Arc<Line>,
     /// When it was opened.
     pub born: Instant,
+    /// When its last exchange ended.
+    pub rested: Instant,
     /// Dropped: close now. Sent to: leave the driver alone (the connection was upgraded).
     leash: oneshot::Sender<()>,
 }
@@ -68,7 +70,8 @@ pub async fn start_http1(wire: Wire, idle: Duration) -> Result<Solo, OriginFault
         .map_err(|_| OriginFault::Connect("HTTP/1 with the origin did not start"))?;
     let (leash, held) = oneshot::channel();
     tokio::spawn(drive(connection.with_upgrades(), line.clone(), idle, Some(held)));
-    Ok(Solo { sender, line, born: clock::instant(), leash })
+    let now = clock::instant();
+    Ok(Solo { sender, line, born: now, rested: now, leash })
 }
 
 /// Starts HTTP/2 on `wire` and spawns its driver on this runtime.

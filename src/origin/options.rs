@@ -153,6 +153,10 @@ pub struct PoolOptions {
     pub idle_max: usize,
     /// An idle connection is closed after this time (at the latest twice). Default 60 s.
     pub idle_timeout: Duration,
+    /// Longest rest of a connection that may carry a request which cannot be sent twice (a
+    /// POST, a streamed body): the longer it rested, the likelier its server is closing it
+    /// at this moment. Below the shortest keep-alive in use, 2 s. Default 1 s.
+    pub rest_once_max: Duration,
     /// A connection is not used again when older. Default 10 min.
     pub age_max: Duration,
     /// Streams on one HTTP/2 connection, below the server's own limit. Default 100.
@@ -167,6 +171,7 @@ impl Default for PoolOptions {
             queue_timeout: Duration::from_secs(5),
             idle_max: 64,
             idle_timeout: Duration::from_secs(60),
+            rest_once_max: Duration::from_secs(1),
             age_max: Duration::from_secs(600),
             streams_max: 100,
         }

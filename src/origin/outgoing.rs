@@ -97,6 +97,11 @@ impl Outgoing {
         }
     }
 
+    /// Whether [`Outgoing::again`] has something to give.
+    pub(super) fn is_repeatable(&self) -> bool {
+        matches!(self.shape, Shape::Empty | Shape::Full(Some(_)))
+    }
+
     /// The progress, unless there is no body.
     pub(super) fn upload(&self) -> Option<Arc<Upload>> {
         self.upload.clone()

@@ -34,8 +34,10 @@ pub enum Taken {
     Shared(Shared),
 }
 
-/// Takes an idle connection of `server`, if there is one.
-pub fn take(server: &Server, now: Instant) -> Option<Taken> {
+/// Takes an idle connection of `server`, if there is one. For a request that goes `once`,
+/// not one that rested for long: its server may be closing it now, and then nobody could
+/// say whether the request was heard (RFC 9112 9.3.1).
+pub fn take(server: &Server, now: Instant, once: bool) -> Option<Taken> {
     let options = server.pool_options();
     with_shelf(server.id(), |shelf| {
         shelf.shared.retain(|one| !one.sender.is_closed() && is_young(one.born, now, options));
@@ -43,7 +45,12 @@ pub fn take(server: &Server, now: Instant) -> Option<Taken> {
         if let Some(one) = free {
             return Some(Taken::Shared(one.clone()));
         }
+        let rested = |one: &Solo| now.saturating_duration_since(one.rested);
         while let Some(one) = shelf.solo.pop() {
+            if once && rested(&one) >= options.rest_once_max {
+                shelf.solo.push(one);
+                return None;
+            }
             if one.sender.is_ready() && is_young(one.born, now, options) {
                 return Some(Taken::Solo(one));
             }
@@ -54,11 +61,12 @@ pub fn take(server: &Server, now: Instant) -> Option<Taken> {
 }
 
 /// Keeps an HTTP/1 connection whose exchange ended properly.
-pub fn put(server: &Arc<Server>, one: Solo, now: Instant) {
+pub fn put(server: &Arc<Server>, mut one: Solo, now: Instant) {
     let options = server.pool_options();
     if one.sender.is_closed() || !is_young(one.born, now, options) {
         return;
     }
+    one.rested = now;
     with_new_shelf(server, |shelf| {
         if shelf.solo.len() >= options.idle_max {
             shelf.solo.retain(|one| !one.sender.is_closed());

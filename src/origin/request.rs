@@ -38,6 +38,11 @@ pub fn is_repeatable(request: &Request<Outgoing>) -> bool {
     is_idempotent(request.method()) && !request.headers().contains_key(UPGRADE)
 }
 
+/// Whether there can be a second copy of it.
+pub fn can_go_again(request: &Request<Outgoing>) -> bool {
+    is_repeatable(request) && request.body().is_repeatable()
+}
+
 /// A second copy, if sending the request twice is safe: an idempotent method, a body that
 /// can be sent again, no upgrade.
 pub fn again(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {

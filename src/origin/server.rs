@@ -148,7 +148,7 @@ impl Server {
         let mut request = request;
         let mut fresh = false;
         loop {
-            let idle = if fresh { None } else { self.idle() };
+            let idle = if fresh { None } else { self.idle(!request::can_go_again(&request)) };
             let reused = idle.is_some();
             let link = match idle {
                 Some(link) => link,

@@ -51,6 +51,25 @@ async fn a_connection_closed_while_idle_costs_no_request() {
 }
 
 #[tokio::test]
+async fn a_request_that_cannot_be_sent_twice_avoids_connections_that_rested_long() {
+    // As above: a connection's second request is the one that meets the close.
+    let script = Script::start(|_, mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(OK.as_bytes()).await;
+        read_head(&mut stream).await;
+    })
+    .await;
+    let mut options = script.options();
+    options.pool.rest_once_max = Duration::ZERO;
+    let group = Group::new(options).unwrap();
+    for _ in 0..3 {
+        assert_eq!(fetch(&group, "/").await, Ok((200, Bytes::from("ok"))));
+        let post = group.send(request(Method::POST, "/"), &SendContext::default()).await;
+        assert!(post.is_ok(), "{post:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_full_server_makes_requests_wait_and_a_full_queue_refuses_them() {
     let script = Script::start(|_, mut stream| async move {
         while !read_head(&mut stream).await.is_empty() {
