@@ -88,7 +88,8 @@ impl fmt::Display for ByteSize {
 }
 
 /// Reads `250ms`, `30s`, `5m`, `2h`, `1d`, `1w` and sums such as `1h30m`. `0` alone is
-/// allowed because zero needs no unit.
+/// allowed because zero needs no unit. The sum has at most 64 bits of milliseconds, so that
+/// [`format_duration`] can say it.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let expected = || format!("expected a duration such as \"30s\" or \"1h30m\", got {text:?}");
     let mut rest = text.trim();
@@ -98,7 +99,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if rest.is_empty() {
         return Err(expected());
     }
-    let mut total = Duration::ZERO;
+    let mut total_ms = 0u64;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
         let number: u64 = rest[..digits].parse().map_err(|_| expected())?;
@@ -114,10 +115,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             _ => return Err(expected()),
         };
         let part = number.checked_mul(unit_ms).ok_or_else(expected)?;
-        total = total.checked_add(Duration::from_millis(part)).ok_or_else(expected)?;
+        total_ms = total_ms.checked_add(part).ok_or_else(expected)?;
         rest = &rest[letters..];
     }
-    Ok(total)
+    Ok(Duration::from_millis(total_ms))
 }
 
 /// The inverse of [`parse_duration`]: `1h30m`, `250ms`, `0s`.

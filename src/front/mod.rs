@@ -29,7 +29,9 @@ mod interim;
 mod judge;
 mod listen;
 mod options;
-mod proxy_protocol;
+// Public for its fuzz target alone.
+#[doc(hidden)]
+pub mod proxy_protocol;
 mod pulse;
 mod running;
 mod service;

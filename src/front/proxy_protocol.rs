@@ -10,10 +10,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// What a header says: the client and where it connected, or nothing (a health check).
-pub(crate) type Said = Option<(SocketAddr, SocketAddr)>;
+pub type Said = Option<(SocketAddr, SocketAddr)>;
 
 /// Reads one header; not a byte more.
-pub(crate) async fn read<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Said> {
+///
+/// # Errors
+/// `InvalidData` if it is not one, else what `stream` fails with, its early end included.
+pub async fn read<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Said> {
     let mut start = [0u8; 12];
     stream.read_exact(&mut start).await?;
     if start == SIGNATURE {
@@ -42,7 +45,7 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Sai
 }
 
 /// `PROXY TCP4 client server port port CRLF`.
-pub(crate) fn version1(line: &[u8]) -> Option<Said> {
+fn version1(line: &[u8]) -> Option<Said> {
     let line = std::str::from_utf8(line.strip_suffix(b"\r\n")?).ok()?;
     let mut words = line.split(' ');
     if words.next()? != "PROXY" {
@@ -74,7 +77,7 @@ pub(crate) fn version1(line: &[u8]) -> Option<Said> {
 }
 
 /// The binary form, after its signature: version and command, family, addresses.
-pub(crate) fn version2(version: u8, family: u8, rest: &[u8]) -> Option<Said> {
+fn version2(version: u8, family: u8, rest: &[u8]) -> Option<Said> {
     match version {
         // LOCAL: the balancer itself speaks.
         0x20 => return Some(None),

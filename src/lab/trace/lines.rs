@@ -12,6 +12,9 @@ use serde_json::Value;
 use super::NO_TTL;
 use super::time;
 
+/// 1 TiB. A larger size is no object's, and the sum of all must fit in 64 bits.
+const SIZE_MAX: u64 = 1 << 40;
+
 /// What a line says.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Line {
@@ -77,11 +80,15 @@ impl Form {
     /// Reads one line: `Err` if it is none of this form, `Ok(None)` if it is a request
     /// that no cache would answer (method or status).
     pub(super) fn parse(&self, line: &str) -> Result<Option<Line>, ()> {
-        match self {
-            Form::Json => json(line),
-            Form::Csv(columns) => csv(line, columns).map(Some).ok_or(()),
-            Form::Log => log(line),
+        let read = match self {
+            Form::Json => json(line)?,
+            Form::Csv(columns) => Some(csv(line, columns).ok_or(())?),
+            Form::Log => log(line)?,
+        };
+        if read.as_ref().is_some_and(|line| line.size > SIZE_MAX) {
+            return Err(());
         }
+        Ok(read)
     }
 }
 

@@ -13,6 +13,9 @@ mod read;
 mod time;
 
 pub use read::{ReadError, ReadOptions, Summary, read};
+// Public for its fuzz target alone.
+#[doc(hidden)]
+pub use read::read_bytes;
 
 /// No lifetime known: never expires.
 pub const NO_TTL: u32 = u32::MAX;

@@ -85,13 +85,7 @@ pub fn read(
     options: &ReadOptions,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Trace, Summary), ReadError> {
-    let mut reading = Reading {
-        options,
-        builder: Builder::default(),
-        sizes: Vec::new(),
-        start: None,
-        summary: Summary::default(),
-    };
+    let mut reading = Reading::new(options);
     for path in paths {
         let path = path.as_ref();
         let failed = |error| ReadError::Io { path: path.display().to_string(), error };
@@ -125,7 +119,26 @@ struct Reading<'a> {
     summary: Summary,
 }
 
-impl Reading<'_> {
+/// Reads one unpacked file out of memory, however many of its lines are bad.
+pub fn read_bytes(bytes: &[u8]) -> (Trace, Summary) {
+    let options = ReadOptions::default();
+    let mut reading = Reading::new(&options);
+    // Memory does not fail; a trace would end there.
+    _ = reading.file(&mut BufReader::new(Box::new(bytes)));
+    reading.finish()
+}
+
+impl<'o> Reading<'o> {
+    fn new(options: &'o ReadOptions) -> Self {
+        Reading {
+            options,
+            builder: Builder::default(),
+            sizes: Vec::new(),
+            start: None,
+            summary: Summary::default(),
+        }
+    }
+
     fn file(&mut self, input: &mut BufReader<Box<dyn Read + '_>>) -> io::Result<()> {
         let text = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..);
         let first = input.fill_buf()?;

@@ -1,11 +1,14 @@
 //! The forms of time found in logs.
 
+/// Larger numbers are no time, and the differences of smaller ones do not overflow.
+const SECONDS_MAX: f64 = 1e13;
+
 /// Milliseconds since the epoch of `22/Nov/2026:17:01:27 +0100` (logs), RFC 3339, or a
 /// number of seconds with or without a fraction.
 pub(super) fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<f64>() {
-        return seconds.is_finite().then_some((seconds * 1000.0) as i64);
+        return (seconds.abs() < SECONDS_MAX).then_some((seconds * 1000.0) as i64);
     }
     log(text).or_else(|| rfc3339(text))
 }
@@ -20,8 +23,9 @@ fn log(text: &str) -> Option<i64> {
     let month = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(name))? as i64 + 1;
     let mut number = || parts.next()?.parse::<i64>().ok();
     let (year, hour, minute, second) = (number()?, number()?, number()?, number()?);
-    let seconds = days(year, month, day)? * 86_400 + hour * 3600 + minute * 60 + second;
-    Some((seconds - offset(zone)?) * 1000)
+    let minutes = days(year, month, day)? * 1440 + of_day(hour, minute)?;
+    (0..=60).contains(&second).then_some(())?;
+    Some((minutes * 60 + second - offset(zone)?) * 1000)
 }
 
 fn rfc3339(text: &str) -> Option<i64> {
@@ -35,8 +39,15 @@ fn rfc3339(text: &str) -> Option<i64> {
     let hour: i64 = clock.next()?.parse().ok()?;
     let minute: i64 = clock.next()?.parse().ok()?;
     let second: f64 = clock.next()?.parse().ok()?;
-    let minutes = days(year, month, day)? * 1440 + hour * 60 + minute;
+    let minutes = days(year, month, day)? * 1440 + of_day(hour, minute)?;
+    (0.0..61.0).contains(&second).then_some(())?;
     Some(minutes * 60_000 + (second * 1000.0) as i64 - offset(zone)? * 1000)
+}
+
+/// Minutes since midnight.
+fn of_day(hour: i64, minute: i64) -> Option<i64> {
+    let sound = (0..24).contains(&hour) && (0..60).contains(&minute);
+    sound.then(|| hour * 60 + minute)
 }
 
 /// Seconds of `+0100`, `+01:00`, `Z`, or nothing.

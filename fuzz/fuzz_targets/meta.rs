@@ -1,0 +1,8 @@
+//! Meta blocks of records on disk.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../formats.rs"]
+mod formats;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| formats::stored(input));

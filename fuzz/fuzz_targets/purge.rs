@@ -1,0 +1,8 @@
+//! Purges in the ledger file.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../formats.rs"]
+mod formats;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| formats::purge(input));
