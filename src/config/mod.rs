@@ -33,6 +33,7 @@ use crate::admin;
 use crate::front as front_options;
 use crate::front::{CertSource, CertsError, ThrowAway};
 use crate::origin::GroupOptions;
+use crate::rules::forward::Announce;
 use crate::rules::site::Site;
 use crate::serve;
 use crate::store::disk;
@@ -73,11 +74,14 @@ pub struct NodeOptions {
     pub name: String,
     /// How long a graceful stop may take before connections are cut.
     pub drain: Duration,
+    /// Which fields tell origins about clients. Default: `X-Forwarded-*`.
+    pub forwarded: Announce,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        NodeOptions { name: "brink".to_owned(), drain: Duration::from_secs(30) }
+        let (name, drain) = ("brink".to_owned(), Duration::from_secs(30));
+        NodeOptions { name, drain, forwarded: Announce::default() }
     }
 }
 

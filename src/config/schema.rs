@@ -17,6 +17,7 @@ use super::store::{disk, memory};
 use super::{CertificateFiles, Config, LogOptions, NodeOptions, TlsOptions};
 use crate::admin;
 use crate::front;
+use crate::rules::forward::Announce;
 use crate::serve;
 use crate::telemetry::access_log::{self, Format, Target};
 use crate::telemetry::setup;
@@ -63,9 +64,16 @@ pub fn read(text: &str, base: &Path, sink: &Sink) -> Option<Config> {
 fn node(mut table: Table<'_>) -> (NodeOptions, usize, u32) {
     let from = NodeOptions::default();
     let front = front::Options::default();
+    let words = [
+        ("x-forwarded", Announce::XForwarded),
+        ("forwarded", Announce::Forwarded),
+        ("both", Announce::Both),
+        ("none", Announce::Nothing),
+    ];
     let options = NodeOptions {
         name: table.text("name", &from.name),
         drain: table.time("drain", from.drain, HOUR),
+        forwarded: table.word("forwarded", "x-forwarded", &words, from.forwarded),
     };
     let threads = table.number("threads", front.threads as u64, 0..1_025) as usize;
     let backlog = table.number("backlog", front.backlog.into(), 1..65_536) as u32;

@@ -95,5 +95,6 @@ pub(super) fn routing(
     // Any number that is this process's own will do.
     let instance = seed.0 as u32;
     let (name, sites) = (&config.node.name, config.sites.clone());
-    Ok(Routing::new(name, instance, sites, origins, config.trust.clone()))
+    let (trust, announce) = (config.trust.clone(), config.node.forwarded);
+    Ok(Routing::new(name, instance, sites, origins, trust, announce))
 }

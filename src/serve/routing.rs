@@ -23,6 +23,8 @@ pub struct Routing {
     origins: HashMap<String, Arc<Group>>,
     /// Networks whose forwarded fields are believed.
     trust: Vec<IpNet>,
+    /// Which fields tell origins about clients.
+    announce: Announce,
     /// This node's name in `Via`, `Cache-Status` and `CDN-Loop`.
     pub node: Box<str>,
     /// What `CDN-Loop` calls this process (RFC 8586): two nodes of one name, one behind the
@@ -58,12 +60,13 @@ impl Routing {
         sites: Vec<Site>,
         origins: HashMap<String, Arc<Group>>,
         trust: Vec<IpNet>,
+        announce: Announce,
     ) -> Self {
         let via = HeaderValue::try_from(format!("1.1 {node}"))
             .unwrap_or(HeaderValue::from_static("1.1 brink"));
         let cdn_id = format!("{node}-{instance:08x}").into();
         let node = node.into();
-        Routing { sites: Sites::new(sites), origins, trust, node, cdn_id, via }
+        Routing { sites: Sites::new(sites), origins, trust, announce, node, cdn_id, via }
     }
 
     /// What [`crate::rules::door`] must know of this node.
@@ -92,8 +95,7 @@ impl Routing {
     pub fn hop(&self, peer: SocketAddr) -> Hop<'_> {
         let peer = peer.ip().to_canonical();
         let trusted = self.trust.iter().any(|network| network.contains(&peer));
-        let announce = Announce::default();
-        Hop { node: &self.node, cdn_id: &self.cdn_id, peer, trusted, announce }
+        Hop { node: &self.node, cdn_id: &self.cdn_id, peer, trusted, announce: self.announce }
     }
 
     /// What goes with a request beside itself.

@@ -183,6 +183,26 @@ fn client_fields_an_origin_could_reflect_are_overwritten_or_dropped() {
 }
 
 #[test]
+fn what_an_origin_is_told_about_the_client_is_a_setting() {
+    let origin = Origin::start(|_| fresh(60, "told"));
+    let evil = "X-Forwarded-For: evil\r\nForwarded: for=evil\r\n";
+    let words = [("x-forwarded", true, false), ("forwarded", false, true), ("both", true, true)];
+    for (n, (word, x_forwarded, forwarded)) in
+        words.into_iter().chain([("none", false, false)]).enumerate()
+    {
+        let node = Node::with(&origin, "", &format!("[node]\nforwarded = \"{word}\""));
+        node.client().get_with("/a", evil).expect_miss("told");
+        let seen = origin.request(n);
+        let old = x_forwarded.then_some("127.0.0.1");
+        assert_eq!(seen.field("x-forwarded-for").as_deref(), old, "{word}");
+        let new = seen.field("forwarded");
+        assert_eq!(new.is_some(), forwarded, "{word}");
+        let told = new.is_none_or(|new| new.contains("for=127.0.0.1") && !new.contains("evil"));
+        assert!(told, "{word}");
+    }
+}
+
+#[test]
 fn a_get_with_a_body_does_not_poison_the_key() {
     let origin =
         Origin::start(|seen| fresh(60, format!("<{}>", String::from_utf8_lossy(&seen.body))));
