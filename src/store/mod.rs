@@ -1,6 +1,7 @@
 //! Level 3: what is stored, in memory and on disk, and what is given up for what.
 
 pub mod disk;
+mod landed;
 pub mod ledger_file;
 pub mod memory;
 pub mod policy;

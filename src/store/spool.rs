@@ -21,17 +21,15 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use super::landed::land;
 use crate::rules::fault::Fault;
 
 /// Bytes a windowed spool holds ahead of its slowest reader.
 pub const SPOOL_WINDOW_BYTES: u64 = 1 << 20;
 
-/// Size of the pieces of a body whose length was not announced, or that is long.
-const PIECE_BYTES: usize = 256 << 10;
-
-/// Bodies up to this size are put into one buffer when they land, which is cheapest to
-/// send; longer ones stay in pieces, because the copy would hold up the runtime.
-const ONE_BUFFER_BYTES: u64 = 16 << 20;
+/// Size of the buffers of a body whose length was not announced, or that is longer: all of
+/// one size, because they live shortly and must leave no holes behind (see `landed`).
+const PIECE_BYTES: usize = 64 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -165,10 +163,11 @@ impl Writer {
     fn next_capacity(&self, needed: usize) -> usize {
         let written = self.spool.inner.lock().written;
         match self.spool.announced {
-            Some(total) if total > written => {
-                ((total - written).min(PIECE_BYTES as u64 * 4) as usize).max(1)
+            Some(total) if total <= PIECE_BYTES as u64 && total > written => {
+                (total - written) as usize
             }
-            _ => needed.clamp(16 << 10, PIECE_BYTES),
+            Some(_) => PIECE_BYTES,
+            None => needed.clamp(16 << 10, PIECE_BYTES),
         }
     }
 
@@ -216,7 +215,8 @@ impl Writer {
         let wakers = inner.wake_readers();
         drop(inner);
         wakers.into_iter().for_each(Waker::wake);
-        kept.map(|pieces| compact(pieces, written))
+        let exact = self.spool.announced == Some(written) && written <= PIECE_BYTES as u64;
+        kept.map(|pieces| land(pieces, written, exact))
     }
 
     /// The fill failed: every reader sees an error, never a clean end.
@@ -240,35 +240,6 @@ impl Drop for Writer {
             self.end_failed(Fault::Internal);
         }
     }
-}
-
-/// Joins the pieces of a body for the cache: exact sizes, one buffer if short.
-fn compact(pieces: Vec<Bytes>, total: u64) -> SmallVec<[Bytes; 1]> {
-    if pieces.len() <= 1 {
-        return pieces.into_iter().collect();
-    }
-    let piece_max = if total <= ONE_BUFFER_BYTES { total as usize } else { 1 << 20 };
-    let mut out = SmallVec::new();
-    let mut left = total as usize;
-    let mut buffer = Vec::with_capacity(piece_max.min(left));
-    for piece in pieces {
-        let mut rest: &[u8] = &piece;
-        while !rest.is_empty() {
-            let room = (piece_max - buffer.len()).min(rest.len());
-            buffer.extend_from_slice(&rest[..room]);
-            rest = &rest[room..];
-            if buffer.len() == piece_max {
-                left -= buffer.len();
-                let full = std::mem::replace(&mut buffer, Vec::with_capacity(piece_max.min(left)));
-                out.push(Bytes::from(full));
-            }
-        }
-    }
-    if !buffer.is_empty() {
-        buffer.shrink_to_fit();
-        out.push(Bytes::from(buffer));
-    }
-    out
 }
 
 /// One reader; independent of the others.
@@ -385,16 +356,5 @@ mod tests {
         drop(reader);
         assert_eq!(writer.poll_room(&mut cx), Poll::Ready(false));
         assert!(writer.finish().is_none());
-    }
-
-    #[test]
-    fn long_bodies_land_in_exact_pieces() {
-        let (_spool, mut writer) = Spool::new(None);
-        let total = ONE_BUFFER_BYTES as usize + 3;
-        let data: Vec<u8> = (0..total).map(|i| i as u8).collect();
-        writer.push(&data);
-        let body = writer.finish().unwrap();
-        assert_eq!(body.len(), 17);
-        assert_eq!(body.concat(), data);
     }
 }
