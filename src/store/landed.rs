@@ -12,8 +12,10 @@ use bytes::Bytes;
 use memmap2::MmapMut;
 use smallvec::SmallVec;
 
-/// Bodies from this length on lie in mappings.
-const MAPPED_MIN: usize = 128 << 10;
+use crate::rules::entry::BODY_MAPPED_MIN;
+
+/// Bodies from this length on lie in mappings; the weight of an entry knows it too.
+const MAPPED_MIN: usize = BODY_MAPPED_MIN as usize;
 
 /// Bodies up to this size are put into one buffer, which is cheapest to send; longer ones
 /// are cut, because one copy of all would hold up the runtime.
