@@ -62,7 +62,8 @@ pub fn answer(input: &[u8]) {
 /// first two bytes of the input say which and how.
 pub fn record(input: &[u8]) {
     if let Some((header, meta, body)) = read_record(input) {
-        let (again, _) = format::encode_front(header, meta, &[body.clone()]).expect("it fitted");
+        let (again, _) =
+            format::encode_front(header, meta, std::slice::from_ref(&body)).expect("it fitted");
         assert_eq!(again, header);
     }
     let [place, flip, rest @ ..] = input else { return };
