@@ -85,6 +85,9 @@ impl Run {
         for (name, address) in node.addresses() {
             tracing::info!(%name, %address, "listening");
         }
+        if let Some(address) = node.admin_address() {
+            tracing::info!(name = %"admin", %address, "listening");
+        }
         eprintln!("ready");
         self.until_stopped(&node);
         let (_, cut) = node.drain();

@@ -3,6 +3,8 @@
 //! House rules: `warn` means that somebody should act; nothing is logged per chunk or per
 //! hit; no secrets, no cookies.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
@@ -28,7 +30,9 @@ pub fn install(options: &Options) -> Result<(), String> {
     let text = std::env::var("BRINK_LOG").unwrap_or_else(|_| options.filter.clone());
     let filter = EnvFilter::try_new(&text)
         .map_err(|error| format!("log filter {text:?} does not parse: {error}"))?;
-    let base = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people: a log file or a journal gets none.
+    let colours = std::io::stderr().is_terminal();
+    let base = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     let installed = if options.json {
         base.json().flatten_event(true).try_init()
     } else {

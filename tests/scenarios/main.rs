@@ -11,6 +11,7 @@ mod support;
 mod admin;
 mod collapse;
 mod corpus;
+mod crash;
 mod disk;
 mod door;
 mod drain;

@@ -15,6 +15,7 @@ pub mod gate;
 pub mod h2;
 pub mod node;
 pub mod origin;
+pub mod process;
 pub mod reply;
 pub mod tls;
 
@@ -23,6 +24,7 @@ pub use client::Client;
 pub use gate::Gate;
 pub use node::Node;
 pub use origin::Origin;
+pub use process::Process;
 pub use reply::{Reply, ok, reply};
 
 use std::time::Duration;
