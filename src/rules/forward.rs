@@ -19,6 +19,7 @@ use super::entry::{Entry, Extent};
 use super::hop;
 use super::list;
 use super::site::Site;
+use super::trailer;
 use super::validate;
 
 /// What the request is for.
@@ -93,6 +94,9 @@ pub fn forward(
         for value in parts.headers.get_all(header::UPGRADE) {
             out.headers.append(header::UPGRADE, value.clone());
         }
+    }
+    if let Purpose::Pass = purpose {
+        put_trailers(&mut out.headers, &parts.headers);
     }
     put_conditions(&mut out.headers, purpose);
     put_client(&mut out.headers, asked, hop);
@@ -215,6 +219,19 @@ fn is_reflectable(name: &str) -> bool {
                 | "base-url"
                 | "proxy"
         )
+}
+
+/// Trailers of a passed exchange, both ways. What fills the cache asks for none: they are
+/// not stored, and an answer must not depend on what its key does not hold.
+fn put_trailers(fields: &mut HeaderMap, sent: &HeaderMap) {
+    if let Some(announced) = trailer::announced(sent) {
+        fields.insert(header::TRAILER, announced);
+    }
+    if trailer::are_wanted(sent) {
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
+        // RFC 9110 10.1.4: TE is for the next hop only.
+        fields.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
 }
 
 /// Our own conditions and range.

@@ -27,7 +27,7 @@ pub fn listed(fields: &HeaderMap) -> SmallVec<[HeaderName; 4]> {
 }
 
 /// Fields that stay even if `Connection` names them.
-fn is_protected(name: &HeaderName) -> bool {
+pub(super) fn is_protected(name: &HeaderName) -> bool {
     PROTECTED.iter().any(|kept| kept == name)
         || matches!(name.as_str(), "cdn-loop" | "x-forwarded-for" | "forwarded" | "set-cookie2")
 }

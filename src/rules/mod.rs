@@ -31,5 +31,6 @@ pub mod storable;
 pub mod targeted;
 #[cfg(test)]
 mod tests;
+pub mod trailer;
 pub mod validate;
 pub mod variant;

@@ -34,6 +34,12 @@ impl Vary {
         self.fields.iter().map(|(_, value)| 64 + value.as_ref().map_or(0, |v| v.len())).sum()
     }
 
+    /// The same fields with the values that `request` has in them.
+    pub fn of(&self, request: &HeaderMap) -> Vary {
+        let value = |name: &HeaderName| (name.clone(), normalise::form(name, request));
+        Vary { fields: self.fields.iter().map(|(name, _)| value(name)).collect() }
+    }
+
     /// Whether `request` has the same selecting fields. `language` is the stored
     /// `Content-Language`: a request that prefers exactly that language to all others
     /// would have been given it (RFC 9110 12.5.4), whatever else it lists.

@@ -16,6 +16,7 @@ use super::log::Meter;
 use crate::origin::OriginBody;
 use crate::rules::entry::Entry;
 use crate::rules::fault::Fault;
+use crate::rules::trailer;
 use crate::store::spool::Reader;
 
 /// Error type hyper accepts.
@@ -109,6 +110,14 @@ impl Body {
     }
 }
 
+/// The frame, without trailers that may not travel (see [`trailer::sweep`]).
+pub(super) fn swept(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        trailer::sweep(trailers);
+    }
+    frame
+}
+
 impl Drop for Body {
     /// hyper does not poll a body again whose end it can see.
     fn drop(&mut self) {
@@ -190,7 +199,7 @@ impl HttpBody for Body {
             }),
             Kind::Relay(body) => Pin::new(body)
                 .poll_frame(cx)
-                .map(|next| next.map(|frame| frame.map_err(|fault| Cut(fault.fault()).into()))),
+                .map(|next| next.map(|frame| frame.map(swept).map_err(|it| Cut(it.fault()).into()))),
         };
         if let Some(meter) = &mut this.meter {
             match &polled {

@@ -50,8 +50,9 @@ pub(super) async fn miss(
         let landing = fetch::lead(&shared, lead, order).await;
         return land(visit, landing, fwd, source);
     }
+    let mut variant = None;
     for _ in 0..JOINS_MAX {
-        let id = flight_id(&visit, &key, &errand);
+        let id = flight_id(&visit, &key, &errand, variant.as_ref());
         let seq = shared.ledger.seq();
         match shared.flights.join(id, seq) {
             Joined::Lead(lead) => {
@@ -75,7 +76,9 @@ pub(super) async fn miss(
                         return deliver(&mut visit, progress, reader, (fwd, source), true);
                     }
                     Use::Alone => return pass::alone(visit, key, fwd, None).await,
-                    Use::OtherVariant => {}
+                    // The next flight is for those alone who want the same as this client:
+                    // that one may be under way for long.
+                    Use::OtherVariant(vary) => variant = Some(vary),
                 }
             }
         }
@@ -90,7 +93,7 @@ pub(super) fn refresh(visit: &Visit, key: &Key, entry: &Arc<Entry>) {
         return;
     }
     let errand = Errand::Revalidate(entry.clone());
-    let id = flight_id(visit, key, &errand);
+    let id = flight_id(visit, key, &errand, None);
     if let Joined::Lead(lead) = shared.flights.join(id, shared.ledger.seq()) {
         fetch::refresh(shared, lead, order(visit, key, errand));
     }
@@ -118,9 +121,9 @@ fn order(visit: &Visit, key: &Key, errand: Errand) -> Order {
     }
 }
 
-/// Flights are per key; a range that is fetched alone, a HEAD, and the variant that a
-/// stored entry already names, each fly by themselves.
-fn flight_id(visit: &Visit, key: &Key, errand: &Errand) -> FlightId {
+/// Flights are per key; a range that is fetched alone, a HEAD, and a variant that is known
+/// (from a stored entry, or from a flight that brought another one), each fly by themselves.
+fn flight_id(visit: &Visit, key: &Key, errand: &Errand, variant: Option<&Vary>) -> FlightId {
     let mut hasher = DefaultHasher::new();
     let mut apart = visit.parts.method == Method::HEAD;
     visit.parts.method.hash(&mut hasher);
@@ -128,7 +131,8 @@ fn flight_id(visit: &Visit, key: &Key, errand: &Errand) -> FlightId {
         apart = true;
         visit.parts.headers.get(header::RANGE).map(HeaderValue::as_bytes).hash(&mut hasher);
     }
-    if let Some(vary) = errand.stored().and_then(|entry| entry.vary.as_ref()) {
+    let stored = errand.stored().and_then(|entry| entry.vary.as_ref());
+    if let Some(vary) = variant.or(stored.map(Box::as_ref)) {
         apart = true;
         for (name, value) in &vary.fields {
             (name, value).hash(&mut hasher);
@@ -160,7 +164,8 @@ async fn follow(visit: &Visit, flight: &Flight) -> Progress {
 enum Use {
     Yes(Option<Reader>),
     Alone,
-    OtherVariant,
+    /// What it brought answers other requests; the client's own values of what it varies on.
+    OtherVariant(Vary),
 }
 
 /// Whether a follower may be served from what the flight brought.
@@ -172,9 +177,9 @@ fn usable(visit: &Visit, progress: &Progress) -> Use {
         Progress::Requested | Progress::Alone => return Use::Alone,
     };
     let language = entry.head.text(&header::CONTENT_LANGUAGE);
-    let matches = |vary: &Vary| vary.matches(&visit.parts.headers, language);
-    if entry.vary.as_ref().is_some_and(|vary| !matches(vary)) {
-        return Use::OtherVariant;
+    let asked = &visit.parts.headers;
+    if let Some(vary) = entry.vary.as_ref().filter(|vary| !vary.matches(asked, language)) {
+        return Use::OtherVariant(vary.of(asked));
     }
     match spool.map(|spool| spool.reader()) {
         None => Use::Yes(None),

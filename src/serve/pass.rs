@@ -4,10 +4,12 @@
 //! abort, never a clean end. What an unsafe method changed is dropped from the cache
 //! before its answer goes out (RFC 9111 4.4).
 
-use http::{Request, Response, StatusCode, response};
+use http::{Request, Response, StatusCode, header, response};
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::body::Body;
+use super::body::{self, Body};
 use super::exchange::Visit;
 use super::fetch::Relayed;
 use super::{answer, interim, upgrade};
@@ -20,11 +22,16 @@ use crate::rules::key::Key;
 use crate::rules::outcome::{Fwd, Outcome};
 use crate::rules::respond::{self, Dress};
 use crate::rules::settle::AnswerHead;
+use crate::rules::trailer;
 use crate::telemetry::Event;
 
 /// Passes the request on, with its body.
 pub(super) async fn pass(visit: Visit, key: Key, body: Incoming, fwd: Fwd) -> Response<Body> {
-    send(visit, key, Outgoing::stream(body), fwd, None).await
+    let body = match body.is_end_stream() {
+        true => Outgoing::empty(),
+        false => Outgoing::stream(body.map_frame(body::swept)),
+    };
+    send(visit, key, body, fwd, None).await
 }
 
 /// Asks for this client alone, because the flight it followed had nothing for it.
@@ -117,7 +124,11 @@ fn finish(
         now: received_at,
         outcome: &outcome,
     };
-    let fields = respond::relay(&answer, &dress);
+    let mut fields = respond::relay(&answer, &dress);
+    let wanted = trailer::are_wanted(&visit.parts.headers);
+    if let Some(announced) = trailer::announced(&head.headers).filter(|_| wanted) {
+        fields.insert(header::TRAILER, announced);
+    }
     let mut meter = visit.meter();
     meter.answered(head.status.as_u16(), outcome);
     let mut response = Response::new(Body::relay(body).metered(meter));

@@ -246,3 +246,17 @@ fn a_loop_is_detected_and_not_forwarded() {
     let passed = origin.request(1).field("cdn-loop").unwrap_or_default();
     assert!(passed.starts_with("other") && passed.ends_with(&own), "{passed}");
 }
+
+#[test]
+fn a_site_for_tls_only_sends_plain_requests_to_https() {
+    let origin = Origin::start(|_| ok("", "secret"));
+    let node = Node::with_site(&origin, "redirect_https = 8443");
+    let answer = node.client().get("/a%20b?x=1&y");
+    assert_eq!(answer.status, 308);
+    let there = "https://site.test:8443/a%20b?x=1&y";
+    assert_eq!(answer.field("location").as_deref(), Some(there));
+    let answer = node.client().ask("POST", "/form", "Content-Length: 0\r\n");
+    assert_eq!(answer.status, 308, "the method is kept (RFC 9110 15.4.9)");
+    assert_eq!(origin.count(), 0);
+    node.tls_client().get("/a").expect(200, "secret");
+}

@@ -27,5 +27,6 @@ mod purge;
 mod range;
 mod stale;
 mod tls;
+mod trailers;
 mod validate;
 mod vary;
