@@ -197,9 +197,9 @@ impl HttpBody for Body {
             Kind::Spool(spool) => spool.poll_next(cx).map(|next| {
                 next.map(|data| data.map(Frame::data).map_err(|fault| Cut(fault).into()))
             }),
-            Kind::Relay(body) => Pin::new(body)
-                .poll_frame(cx)
-                .map(|next| next.map(|frame| frame.map(swept).map_err(|it| Cut(it.fault()).into()))),
+            Kind::Relay(body) => Pin::new(body).poll_frame(cx).map(|next| {
+                next.map(|frame| frame.map(swept).map_err(|it| Cut(it.fault()).into()))
+            }),
         };
         if let Some(meter) = &mut this.meter {
             match &polled {
