@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::front::default_name;
+use super::place::address;
 use super::reader::Sink;
-use super::schema::address;
 use super::{CertificateFiles, Config, LogOptions, NodeOptions, TlsOptions};
 use crate::admin;
 use crate::base::ByteSize;

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use super::place::{UNREAD, address, networks};
 use super::reader::Table;
-use super::schema::{UNREAD, address, networks};
 use crate::base::ByteSize;
 use crate::front::{Deadlines, Http2Options, Limits, ListenerOptions, Options};
 

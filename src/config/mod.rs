@@ -13,6 +13,7 @@ mod check;
 mod flags;
 mod front;
 mod origin;
+mod place;
 mod problem;
 mod reader;
 mod schema;

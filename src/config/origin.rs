@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::place::{address, file};
 use super::reader::Table;
-use super::schema::file;
 use super::value::{number, text};
 use crate::origin::{
     Address, Balance, CheckOptions, DirectoryOptions, DiscoveryOptions, EjectOptions, GroupOptions,
@@ -251,7 +251,7 @@ fn discovery(mut table: Table<'_>) -> DiscoveryOptions {
     let from = DiscoveryOptions::default();
     let name_servers = table.read("name_servers", Some("[]".to_owned()), |value| {
         let items = value.as_array().ok_or("expected a list such as [\"10.0.0.2:53\"]")?;
-        items.iter().map(|item| super::schema::address(&text(item.get_ref())?)).collect()
+        items.iter().map(|item| address(&text(item.get_ref())?)).collect()
     });
     let options = DiscoveryOptions {
         ttl_min: table.time("ttl_min", from.ttl_min, DAY),

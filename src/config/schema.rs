@@ -1,7 +1,6 @@
 //! The document: which section fills which options. One function a section; the names of
 //! sections and settings are those of the modules and their fields.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use toml::de::DeTable;
 
 use super::front::front as front_options;
 use super::origin::origin;
+use super::place::{address, file, networks};
 use super::problem::{Problem, Severity};
 use super::reader::{Sink, Table};
 use super::site::sites;
@@ -80,10 +80,6 @@ fn node(mut table: Table<'_>) -> (NodeOptions, usize, u32) {
     table.end();
     (options, threads, backlog)
 }
-
-/// What stands in for an address that could not be read; the error stops the start.
-pub const UNREAD: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 fn tls(mut table: Table<'_>, base: &Path) -> TlsOptions {
     let certificates = table.tables("certificate");
@@ -171,35 +167,4 @@ fn log(mut table: Table<'_>, base: &Path) -> LogOptions {
     };
     table.end();
     options
-}
-
-/// Reads an address with its port. Names are refused: a listener must not depend on DNS.
-pub fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        format!("expected an address and port such as \"127.0.0.1:8080\", got {text:?}")
-    })
-}
-
-/// Reads networks; a single address is a network of one.
-pub fn networks(table: &mut Table<'_>, key: &'static str) -> Vec<IpNet> {
-    let mut out = Vec::new();
-    for text in table.list(key, &[]) {
-        match network(&text) {
-            Some(network) => out.push(network),
-            None => table.error(
-                key,
-                format!("{key}: expected a network such as \"10.0.0.0/8\", got {text:?}"),
-            ),
-        }
-    }
-    out
-}
-
-fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
-}
-
-/// Reads the path of a file; a relative one starts at the directory of the configuration.
-pub fn file(table: &mut Table<'_>, key: &'static str, base: &Path) -> Option<PathBuf> {
-    table.text_opt(key).map(|text| base.join(text))
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use super::place::file;
 use super::reader::Table;
-use super::schema::file;
 use crate::base::ByteSize;
 use crate::store::disk::{self, AdmitPolicy, DirectoryOptions};
 use crate::store::memory::{MemoryOptions, MemoryPolicy};
