@@ -150,9 +150,12 @@ pub fn tags(input: &[u8]) {
         requested_at: now,
         received_at: now,
     };
-    let stored = storable(&ask, &answer, &Policy::default()).expect("it is fresh");
+    let Ok(stored) = storable(&ask, &answer, &Policy::default()) else {
+        assert!(input.len() > 1024, "only the limits refuse it");
+        return;
+    };
     assert!(stored.tags().windows(2).all(|pair| pair[0] < pair[1]));
-    assert!(stored.tags().iter().all(|tag| !tag.is_empty() && !tag.contains([',', ' ', '\t'])));
+    assert!(stored.tags().iter().all(|tag| !tag.is_empty() && tag.trim_matches(' ') == &**tag));
 }
 
 /// Parse, print, parse is the identity.

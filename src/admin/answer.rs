@@ -23,6 +23,14 @@ impl Refusal {
         Refusal { status, message: message.into(), retry_after: None }
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// 400.
     pub(super) fn bad(message: impl Into<String>) -> Self {
         Refusal::new(StatusCode::BAD_REQUEST, message)

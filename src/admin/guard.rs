@@ -8,21 +8,29 @@
 //!
 //! *Tokens* are compared in constant time; wrong ones are counted by address and answered
 //! with 429 when there are too many, before any comparison.
+//!
+//! *Audit.* A call that may change something is noted with its body and its answer's, here
+//! and for all routes alike, so that no handler can forget it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::answer::Refusal;
+use super::audit::{Change, excerpt};
 use super::listen::Peer;
 use super::routes::{self, Scope};
 use crate::telemetry::Event;
 
 type Shared = Arc<super::State>;
+
+/// Longest request body in bytes: 256 items of 8 KiB fit, and lists of URLs to warm.
+pub(super) const BODY_MAX: usize = 4 << 20;
 
 /// The name of the caller's token, for handlers that remember who asked.
 #[derive(Clone, Debug)]
@@ -39,22 +47,58 @@ pub(super) async fn guard(
     let scope = routes::scope(&method, &path);
     let admitted = admit(&state, &request, scope, &peer);
     let who = admitted.as_ref().ok().cloned().flatten();
+    request.extensions_mut().insert(Who(who.clone().unwrap_or_default()));
+    let changes = !matches!(scope, None | Some(Scope::Read));
     let mut response = match admitted {
-        Ok(who) => {
-            request.extensions_mut().insert(Who(who.unwrap_or_default()));
-            next.run(request).await
+        Ok(_) if changes => {
+            let call = format!("{method} {}", request.uri());
+            let (what, response) = watched(request, next).await;
+            let (response, result) = copied(response).await;
+            let (who, status) = (who.unwrap_or_default(), response.status().as_u16());
+            let change = Change { time: String::new(), who, peer, call, what, status, result };
+            state.audit.note(state.handles.clock.now(), change);
+            response
         }
-        Err(refusal) => refusal.into_response(),
+        Ok(_) => next.run(request).await,
+        Err(refusal) => {
+            if changes {
+                let (who, call) = ("-".to_owned(), format!("{method} {path}"));
+                let (status, result) = (refusal.status().as_u16(), refusal.message().to_owned());
+                let (time, what) = (String::new(), String::new());
+                let change = Change { time, who, peer, call, what, status, result };
+                state.audit.note(state.handles.clock.now(), change);
+            }
+            refusal.into_response()
+        }
     };
-    if !matches!(scope, None | Some(Scope::Read)) {
-        let who = who.as_deref().unwrap_or("-");
-        let now = state.handles.clock.now();
-        state.audit.note(now, who, &peer, format!("{method} {path}"), response.status().as_u16());
-    }
     let code = response.status();
     state.handles.telemetry.counters.note(Event::Admin, &[code.as_str()], 1);
     harden(response.headers_mut());
     response
+}
+
+/// Runs a call that changes something, and says what its body was.
+async fn watched(request: Request, next: Next) -> (String, Response) {
+    let (parts, body) = request.into_parts();
+    match to_bytes(body, BODY_MAX).await {
+        Ok(body) => {
+            let what = excerpt(&body);
+            (what, next.run(Request::from_parts(parts, Body::from(body))).await)
+        }
+        Err(_) => {
+            let message = format!("the body cannot be read, or is longer than {BODY_MAX} bytes");
+            let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message);
+            (String::new(), refusal.into_response())
+        }
+    }
+}
+
+/// The answer again, and the beginning of its body. Answers to changes are short.
+async fn copied(response: Response) -> (Response, String) {
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, BODY_MAX).await.unwrap_or_else(|_| Bytes::new());
+    let result = excerpt(&body);
+    (Response::from_parts(parts, Body::from(body)), result)
 }
 
 /// The name of the token, or none for what everybody may ask.
@@ -83,11 +127,13 @@ fn admit(
         let message = format!("token {:?} lacks the scope {:?}", token.name, scope.word());
         return Err(Refusal::new(StatusCode::FORBIDDEN, message));
     }
-    if scope != Scope::Read {
-        state.limits.changes.take(&token.name, now).map_err(|seconds| {
-            Refusal::too_many(seconds, "more changes a second than this node allows a token")
-        })?;
-    }
+    let (limit, kind) = match scope {
+        Scope::Read => (&state.limits.reads, "calls"),
+        Scope::Purge | Scope::Operate => (&state.limits.changes, "changes"),
+    };
+    limit.take(&token.name, now).map_err(|seconds| {
+        Refusal::too_many(seconds, format!("more {kind} a second than this node allows a token"))
+    })?;
     Ok(Some(token.name.clone()))
 }
 
@@ -110,7 +156,8 @@ fn browser(request: &Request, hosts: &[String]) -> Result<(), Refusal> {
         ));
     }
     if let Some(origin) = headers.get(header::ORIGIN) {
-        let same = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+        let origin = origin.to_str().unwrap_or("");
+        let same = ["http://", "https://"].iter().find_map(|scheme| origin.strip_prefix(scheme));
         if same != Some(host) {
             return forbidden(format!("origin {origin:?} is another site"));
         }

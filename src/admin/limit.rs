@@ -11,9 +11,11 @@ use crate::base::Now;
 /// calls through.
 const CALLERS_MAX: usize = 4096;
 
-/// The node's two limits.
+/// The node's limits.
 #[derive(Debug)]
 pub(super) struct Limits {
+    /// Looking calls by token name.
+    pub(super) reads: Buckets,
     /// Changing calls by token name.
     pub(super) changes: Buckets,
     /// Wrong tokens by peer address.
@@ -24,7 +26,9 @@ impl Limits {
     pub(super) fn new(options: &Options) -> Self {
         let changes = f64::from(options.changes_per_second);
         let failures = f64::from(options.failures_per_minute);
+        let reads = f64::from(options.reads_per_second);
         Limits {
+            reads: Buckets::new(reads, reads * 2.0),
             changes: Buckets::new(changes, changes * 2.0),
             failures: Buckets::new(failures / 60.0, failures),
         }

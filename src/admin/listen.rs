@@ -1,4 +1,5 @@
-//! The admin socket: TCP or a Unix socket, a bounded number of connections, deadlines.
+//! The admin socket: TCP (with TLS if wanted) or a Unix socket, a bounded number of
+//! connections, deadlines.
 //!
 //! hyper directly instead of `axum::serve`, which has neither a header deadline nor a
 //! bound on connections: even on loopback a stuck scraper must not pile up.
@@ -18,12 +19,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+
+use super::tls::{self, Tls};
 
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 256;
 /// From the first byte of a request to the end of its head.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// For the whole TLS handshake.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Where the admin API listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +84,12 @@ impl Listener {
     }
 
     /// Serves until `stop`; running answers are cut when it comes.
-    pub(super) async fn serve(self, router: Router, stop: CancellationToken) {
+    pub(super) async fn serve(
+        self,
+        router: Router,
+        tls: Option<Arc<Tls>>,
+        stop: CancellationToken,
+    ) {
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let Ok(permit) = room.clone().acquire_owned().await else { return };
@@ -95,11 +106,16 @@ impl Listener {
                     continue;
                 }
             };
-            let (router, stop) = (router.clone(), stop.clone());
+            let (router, stop, tls) = (router.clone(), stop.clone(), tls.clone());
             tokio::spawn(async move {
+                let served = async {
+                    if let Some((stream, peer)) = greet(stream, peer, tls).await {
+                        connection(stream, peer, router).await;
+                    }
+                };
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = connection(stream, peer, router) => {}
+                    () = served => {}
                 }
                 drop(permit);
             });
@@ -123,6 +139,30 @@ impl Listener {
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Does the TLS handshake if there is one to do. `None`: it failed, or took too long.
+async fn greet(
+    stream: Box<dyn Stream>,
+    peer: Peer,
+    tls: Option<Arc<Tls>>,
+) -> Option<(Box<dyn Stream>, Peer)> {
+    let Some(tls) = tls else { return Some((stream, peer)) };
+    let handshake = TlsAcceptor::from(tls.config()).accept(stream);
+    let stream = match tokio::time::timeout(HANDSHAKE_DEADLINE, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::info!(%error, peer = peer.0, "admin listener: TLS handshake");
+            return None;
+        }
+        Err(_) => return None,
+    };
+    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let peer = match shown.and_then(tls::name_of) {
+        Some(name) => Peer(format!("{} ({name})", peer.0)),
+        None => peer,
+    };
+    Some((Box::new(stream), peer))
+}
 
 async fn connection(stream: Box<dyn Stream>, peer: Peer, router: Router) {
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {

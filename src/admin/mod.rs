@@ -5,7 +5,8 @@
 //!                '-> audit of everything that changes something
 //! ```
 //! Nothing here is on the path of a client's request and nothing of it can be reached
-//! through a data listener: the router lives on its own socket, loopback by default. What
+//! through a data listener, but for `PURGE` from listed networks ([`Remotes`]), which passes
+//! the same guard: the router lives on its own socket, loopback by default. What
 //! the API needs of the rest of the node it gets in [`Handles`], because `admin` and
 //! `serve` are neighbours that must not know each other.
 
@@ -15,15 +16,19 @@ mod dashboard;
 mod explain;
 mod guard;
 mod handles;
+mod job;
 mod limit;
 mod listen;
 mod objects;
 mod openapi;
 mod passes;
 mod purge;
+mod remote;
+mod router;
 mod routes;
 mod sight;
 mod sweep;
+mod tls;
 mod tokens;
 #[cfg(test)]
 mod trials;
@@ -35,17 +40,21 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use handles::{Durable, Handles, Located, WarmFetch, Warmed};
 pub use listen::Address;
+pub use remote::{RemoteAnswer, RemotePurge, Remotes};
 pub use routes::{ROUTES, Route, Scope};
+pub use tls::{TlsError, TlsFiles};
 pub use tokens::{TokenError, Tokens};
 
 use audit::Audit;
 use limit::Limits;
 use sweep::Sweeper;
+use tls::Tls;
 
 /// Settings of the admin listener.
 #[derive(Clone, Debug)]
@@ -58,6 +67,14 @@ pub struct Options {
     /// Names beside loopback names and address literals that a `Host` field may carry
     /// (against DNS rebinding).
     pub hosts: Vec<String>,
+    /// TLS; `None` speaks plain HTTP. Not on a Unix socket.
+    pub tls: Option<TlsFiles>,
+    /// Networks whose clients may send `PURGE` with a token to the listeners of clients.
+    pub purge_networks: Vec<IpNet>,
+    /// Every change is appended to this file as a line of JSON.
+    pub audit_file: Option<PathBuf>,
+    /// Looking calls per second and token before 429. Default 1,000, burst twice that.
+    pub reads_per_second: u32,
     /// Changing calls per second and token before 429. Default 1,000, burst twice that.
     pub changes_per_second: u32,
     /// Wrong tokens per minute and address before 429. Default 30.
@@ -70,6 +87,10 @@ impl Default for Options {
             listen: Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 8090))),
             token_file: None,
             hosts: Vec::new(),
+            tls: None,
+            purge_networks: Vec::new(),
+            audit_file: None,
+            reads_per_second: 1_000,
             changes_per_second: 1_000,
             failures_per_minute: 30,
         }
@@ -85,6 +106,9 @@ pub enum AdminError {
     /// The token file.
     #[error(transparent)]
     Tokens(#[from] TokenError),
+    /// The certificate, its key, or the clients' authorities.
+    #[error("admin listener: {0}")]
+    Tls(#[from] TlsError),
 }
 
 /// A running admin listener.
@@ -92,6 +116,8 @@ pub enum AdminError {
 pub struct Admin {
     address: Address,
     tokens: Arc<Tokens>,
+    tls: Option<Arc<Tls>>,
+    remotes: Remotes,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -113,6 +139,7 @@ impl Admin {
     /// Binds and serves on the runtime this is called on.
     pub async fn start(options: Options, handles: Handles) -> Result<Admin, AdminError> {
         let tokens = Arc::new(Tokens::open(options.token_file.as_deref())?);
+        let tls = options.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
         let listener = listen::Listener::bind(&options.listen)
             .await
             .map_err(|error| AdminError::Bind(options.listen.to_string(), error))?;
@@ -121,17 +148,18 @@ impl Admin {
         let state = Arc::new(State {
             sweeper: Sweeper::new(&handles),
             limits: Limits::new(&options),
-            audit: Audit::default(),
+            audit: Audit::new(options.audit_file.clone()),
             tokens: tokens.clone(),
-            hosts: options.hosts,
+            hosts: options.hosts.clone(),
             jobs: warm::Jobs::default(),
             one_purger: tokio::sync::Mutex::default(),
             handles,
         });
         let stop = CancellationToken::new();
-        let router = routes::router(state);
-        let task = tokio::spawn(listener.serve(router, stop.clone()));
-        Ok(Admin { address, tokens, stop, task })
+        let router = router::router(state);
+        let remotes = Remotes::new(options.purge_networks, router.clone());
+        let task = tokio::spawn(listener.serve(router, tls.clone(), stop.clone()));
+        Ok(Admin { address, tokens, tls, remotes, stop, task })
     }
 
     /// Where it listens, with the port that was given.
@@ -142,6 +170,21 @@ impl Admin {
     /// The tokens, to be read again on reload.
     pub fn tokens(&self) -> &Arc<Tokens> {
         &self.tokens
+    }
+
+    /// Reads tokens and certificates again. What cannot be read stays as it was.
+    pub fn reload(&self) {
+        if let Err(why) = self.tokens.reload() {
+            tracing::warn!(%why, "admin tokens not read again, the old ones stay");
+        }
+        if let Some(Err(why)) = self.tls.as_ref().map(|tls| tls.reload()) {
+            tracing::warn!(%why, "admin certificate not read again, the old one stays");
+        }
+    }
+
+    /// The way for `PURGE` from the listeners of clients.
+    pub fn remotes(&self) -> &Remotes {
+        &self.remotes
     }
 
     /// Stops listening and waits for running answers, which end with the listener.

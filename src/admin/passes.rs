@@ -1,107 +1,123 @@
-//! One pass over a tier: judge everything, drop what is gone, count for the callers.
-//! Both block and run off the event loop.
+//! One pass over a tier: judge everything, drop what is gone, count for the callers. Both
+//! block and run off the event loop.
 
-use xxhash_rust::xxh3::xxh3_64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::sweep::{Job, Sweeper};
+use serde::Serialize;
+
+use super::handles::Handles;
+use super::job::Job;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::ledger::Verdict;
 use crate::store::Keep;
 use crate::telemetry::Count;
 
-impl Sweeper {
-    /// Passes over the memory tier. Returns the ledger's number that everything in it has
-    /// been judged at, unless this was only a count.
-    pub(super) fn memory_pass(&self, jobs: &mut [Job]) -> Option<u64> {
-        let handles = &self.inner.handles;
-        let ledger = &handles.ledger;
-        let upto = ledger.seq();
-        let remember = handles.disk.is_some();
-        let judges = jobs.is_empty() || jobs.iter().any(|job| !job.is_dry());
-        let (mut freed, mut bytes) = (0u64, 0u64);
-        handles.memory.for_each(&mut |slot: &Slot| {
-            for entry in &slot.variants {
-                for job in jobs.iter_mut() {
-                    job.look(entry, remember);
-                }
-            }
-            if !judges {
-                return Keep::Whole;
-            }
-            let gone = |entry: &Entry| ledger.verdict(entry) == Verdict::Gone;
-            let doomed = slot.variants.iter().filter(|entry| gone(entry)).count();
-            if doomed == 0 {
-                return Keep::Whole;
-            }
-            for entry in slot.variants.iter().filter(|entry| gone(entry)) {
-                self.dropped(|job| {
-                    job.look(entry, remember);
-                });
-            }
-            let mut kept = slot.clone();
-            kept.variants.retain(|entry| !gone(entry));
-            freed += doomed as u64;
-            bytes += slot.weight().saturating_sub(kept.weight());
-            if kept.variants.is_empty() { Keep::Nothing } else { Keep::Only(kept) }
-        });
-        self.freed(freed, bytes);
-        judges.then_some(upto)
+/// How far the running pass over one tier is.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    examined: AtomicU64,
+    total: AtomicU64,
+}
+
+/// A pass as `/v1/purges` and `/v1/stats` show it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Shown {
+    /// Whether a pass is running.
+    pub(super) running: bool,
+    /// Keys looked at by this pass, or by the last one.
+    pub(super) examined: u64,
+    /// Keys there were when it began.
+    pub(super) total: u64,
+}
+
+impl Progress {
+    fn begin(&self, total: u64) {
+        self.examined.store(0, Ordering::Relaxed);
+        self.total.store(total, Ordering::Relaxed);
     }
 
-    /// Passes over the disk tier. Whether everything there has been judged, durably.
-    pub(super) fn disk_pass(&self, jobs: &mut [Job]) -> bool {
-        let handles = &self.inner.handles;
-        let Some(disk) = &handles.disk else { return true };
-        let count = |jobs: &mut [Job], key: &[u8], tags: &[Box<str>], since, bytes| {
-            for job in jobs {
-                if job.hits(key, tags, since) && !job.seen.contains(&xxh3_64(key)) {
-                    job.count(bytes);
-                }
-            }
-        };
-        if !jobs.is_empty() {
-            disk.walk(&mut |facts, bytes| {
-                count(jobs, facts.key, &facts.tags, facts.since, bytes);
-                true
-            });
-            if jobs.iter().all(Job::is_dry) {
-                return false;
-            }
-        }
-        let upto = handles.ledger.seq();
-        let report = disk.sweep(upto, &mut |facts| {
-            handles.ledger.verdict_of(facts.key, &facts.tags, facts.since)
-        });
-        self.freed(report.dropped, report.bytes);
-        report.complete
+    fn step(&self) {
+        self.examined.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn freed(&self, objects: u64, bytes: u64) {
-        let counters = &self.inner.handles.telemetry.counters;
-        counters.add(Count::PurgeFreed, objects);
-        counters.add(Count::PurgeFreedBytes, bytes);
+    pub(super) fn shown(&self, running: bool) -> Shown {
+        let examined = self.examined.load(Ordering::Relaxed);
+        // What came in during the pass is looked at too.
+        let total = self.total.load(Ordering::Relaxed).max(examined);
+        Shown { running, examined, total }
     }
 }
 
-impl Job {
-    fn look(&mut self, entry: &Entry, remember: bool) {
-        if self.hits(&entry.key, &entry.tags, entry.seq) {
-            self.count(entry.weight());
-            if remember {
-                self.seen.insert(xxh3_64(&entry.key));
+/// Passes over the memory tier. Returns the ledger's number that everything in it has been
+/// judged at, unless this was only a count. `dropped` hears of every entry that is dropped,
+/// before it is, so that calls that came in meanwhile do not miss it.
+pub(super) fn memory(
+    handles: &Handles,
+    jobs: &mut [Job],
+    progress: &Progress,
+    dropped: &dyn Fn(&Entry),
+) -> Option<u64> {
+    let ledger = &handles.ledger;
+    let upto = ledger.seq();
+    let remember = handles.disk.is_some();
+    let judges = jobs.is_empty() || jobs.iter().any(|job| !job.is_dry());
+    let (mut freed, mut bytes) = (0u64, 0u64);
+    progress.begin(handles.memory.len());
+    handles.memory.for_each(&mut |slot: &Slot| {
+        progress.step();
+        for entry in &slot.variants {
+            for job in jobs.iter_mut() {
+                job.look(entry, remember);
             }
         }
-    }
+        if !judges {
+            return Keep::Whole;
+        }
+        let gone = |entry: &Entry| ledger.verdict(entry) == Verdict::Gone;
+        let doomed = slot.variants.iter().filter(|entry| gone(entry)).count();
+        if doomed == 0 {
+            return Keep::Whole;
+        }
+        slot.variants.iter().filter(|entry| gone(entry)).for_each(|entry| dropped(entry));
+        let mut kept = slot.clone();
+        kept.variants.retain(|entry| !gone(entry));
+        freed += doomed as u64;
+        bytes += slot.weight().saturating_sub(kept.weight());
+        if kept.variants.is_empty() { Keep::Nothing } else { Keep::Only(kept) }
+    });
+    count(handles, freed, bytes);
+    judges.then_some(upto)
+}
 
-    fn hits(&self, key: &[u8], tags: &[Box<str>], seq: u64) -> bool {
-        (self.is_dry() || seq < self.seq) && self.tester.verdict_of(key, tags, 0) == Verdict::Gone
-    }
-
-    fn count(&self, bytes: u64) {
-        let mut found = self.found.lock();
-        found.matched += 1;
-        if !self.soft {
-            found.freed_bytes += bytes;
+/// Passes over the disk tier. Whether everything there has been judged, durably.
+pub(super) fn disk(handles: &Handles, jobs: &mut [Job], progress: &Progress) -> bool {
+    let Some(disk) = &handles.disk else { return true };
+    let records = disk.stats().iter().map(|one| one.records).sum::<u64>();
+    let judges = jobs.is_empty() || jobs.iter().any(|job| !job.is_dry());
+    progress.begin(records * if judges && !jobs.is_empty() { 2 } else { 1 });
+    if !jobs.is_empty() {
+        disk.walk(&mut |facts, bytes| {
+            progress.step();
+            for job in jobs.iter_mut() {
+                job.look_on_disk(facts.key, &facts.tags, facts.since, bytes);
+            }
+            true
+        });
+        if !judges {
+            return false;
         }
     }
+    let upto = handles.ledger.seq();
+    let report = disk.sweep(upto, &mut |facts| {
+        progress.step();
+        handles.ledger.verdict_of(facts.key, &facts.tags, facts.since)
+    });
+    count(handles, report.dropped, report.bytes);
+    report.complete
+}
+
+fn count(handles: &Handles, objects: u64, bytes: u64) {
+    let counters = &handles.telemetry.counters;
+    counters.add(Count::PurgeFreed, objects);
+    counters.add(Count::PurgeFreedBytes, bytes);
 }

@@ -17,8 +17,9 @@ use serde_json::json;
 
 use super::answer::{Answer, Refusal, Sent, ok};
 use super::guard::Who;
+use super::job::{Counting, Found};
 use super::objects::asked_for;
-use super::sweep::{Counting, Found, Report};
+use super::sweep::Report;
 use crate::base::clock::instant;
 use crate::rules::key::Key;
 use crate::rules::purge::{ITEMS_MAX, Purge, PurgeError, What};
@@ -293,6 +294,7 @@ pub(super) async fn list(State(state): State<Shared>, Query(query): Query<Since>
         "seq": ledger.seq(),
         "floor": ledger.floor(),
         "pending": ledger.len(),
+        "sweeps": state.sweeper.sweeps(),
         "purges": state.sweeper.reports(query.since),
     });
     Ok(Json(answer).into_response())

@@ -143,7 +143,11 @@ pub(super) async fn stats(State(state): State<Shared>) -> Answer {
             "now_ms": handles.clock.now().wall_ms,
             "memory": {"objects": handles.memory.len(), "bytes": handles.memory.bytes()},
             "tiers": tiers(handles),
-            "purge": {"seq": ledger.seq(), "pending": ledger.len()},
+            "purge": {
+                "seq": ledger.seq(),
+                "pending": ledger.len(),
+                "sweeps": state.sweeper.sweeps(),
+            },
         });
         if let Value::Object(own) = own {
             fields.extend(own);

@@ -11,16 +11,16 @@
 //!
 //! An object that a lookup dropped between purge and pass is not counted.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::sync::oneshot;
 
 use super::handles::Handles;
-use crate::rules::ledger::Ledger;
+use super::job::{Counting, Found, Job};
+use super::passes::{self, Progress, Shown};
 use crate::rules::purge::What;
 
 /// How often the ledger is emptied when no call asked for a pass.
@@ -29,17 +29,6 @@ const IDLE_PASS_EVERY: Duration = Duration::from_secs(10);
 const JOBS_MAX: usize = 64;
 /// Reports kept for `/v1/purges`.
 const REPORTS_MAX: usize = 256;
-
-/// What passes found for one call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Found {
-    /// Stored answers the call's items match.
-    pub(super) matched: u64,
-    /// Bytes freed (would be, in a dry run; zero for a soft purge).
-    pub(super) freed_bytes: u64,
-    /// Whether every tier has been looked through.
-    pub(super) swept: bool,
-}
 
 /// A call as `/v1/purges` shows it.
 #[derive(Clone, Debug, Serialize)]
@@ -63,11 +52,11 @@ pub(super) struct Report {
 /// Hands calls to passes.
 #[derive(Clone)]
 pub(super) struct Sweeper {
-    pub(super) inner: Arc<Inner>,
+    inner: Arc<Inner>,
 }
 
-pub(super) struct Inner {
-    pub(super) handles: Handles,
+struct Inner {
+    handles: Handles,
     memory: Mutex<Line>,
     disk: Mutex<Line>,
     reports: Mutex<VecDeque<Report>>,
@@ -80,39 +69,15 @@ struct Line {
     /// For the disk tier: the memory tier is swept up to here.
     upto: u64,
     running: bool,
+    progress: Arc<Progress>,
 }
 
-/// One call on its way through the tiers.
-pub(super) struct Job {
-    pub(super) seq: u64,
-    pub(super) soft: bool,
-    /// The call's items in a ledger of their own: exact maps instead of a list.
-    pub(super) tester: Ledger,
-    /// Hashes of the keys found in memory, so that the disk's copies count once.
-    pub(super) seen: HashSet<u64>,
-    pub(super) found: Arc<Mutex<Found>>,
-    done: oneshot::Sender<()>,
-}
-
-impl Job {
-    /// Counts nothing but what would be purged.
-    pub(super) fn is_dry(&self) -> bool {
-        self.seq == 0
-    }
-}
-
-/// A call's count while it grows.
-pub(super) struct Counting {
-    found: Arc<Mutex<Found>>,
-    done: oneshot::Receiver<()>,
-}
-
-impl Counting {
-    /// Waits for the passes, at most `wait`, and says what was found by then.
-    pub(super) async fn wait(self, wait: Duration) -> Found {
-        let _ = tokio::time::timeout(wait, self.done).await;
-        *self.found.lock()
-    }
+/// How far the passes are.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Sweeps {
+    memory: Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<Shown>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -153,19 +118,14 @@ impl Sweeper {
         soft: bool,
         effect: impl FnOnce(),
     ) -> Counting {
-        let tester = Ledger::new();
-        tester.apply(tester.number(whats, false, 0));
-        let (sender, done) = oneshot::channel();
-        let found = Arc::new(Mutex::new(Found::default()));
-        let (seen, own) = (HashSet::new(), found.clone());
-        let job = Job { seq, soft, tester, seen, found: own, done: sender };
+        let (job, counting) = Job::new(whats, seq, soft);
         {
             let mut line = self.inner.memory.lock();
             line.jobs.push(job);
             effect();
         }
         self.start(Tier::Memory);
-        Counting { found, done }
+        counting
     }
 
     /// Remembers a call for `/v1/purges`.
@@ -181,6 +141,16 @@ impl Sweeper {
     pub(super) fn reports(&self, since: u64) -> Vec<Report> {
         let reports = self.inner.reports.lock();
         reports.iter().rev().filter(|report| report.seq > since).cloned().collect()
+    }
+
+    /// How far the passes are.
+    pub(super) fn sweeps(&self) -> Sweeps {
+        let shown = |tier| {
+            let line = self.line(tier).lock();
+            line.progress.shown(line.running)
+        };
+        let disk = self.inner.handles.disk.is_some().then(|| shown(Tier::Disk));
+        Sweeps { memory: shown(Tier::Memory), disk }
     }
 
     fn line(&self, tier: Tier) -> &Mutex<Line> {
@@ -218,8 +188,13 @@ impl Sweeper {
     }
 
     fn memory(&self, mut jobs: Vec<Job>) {
-        let upto = self.memory_pass(&mut jobs);
-        if self.inner.handles.disk.is_none() {
+        let handles = &self.inner.handles;
+        let progress = self.inner.memory.lock().progress.clone();
+        let upto = passes::memory(handles, &mut jobs, &progress, &|entry| {
+            // Calls still in line that the entry belongs to must not miss it.
+            self.inner.memory.lock().jobs.iter_mut().for_each(|job| job.look(entry, true));
+        });
+        if handles.disk.is_none() {
             self.done(jobs);
             if let Some(upto) = upto {
                 self.forget(upto);
@@ -227,7 +202,7 @@ impl Sweeper {
             return;
         }
         for job in &jobs {
-            self.progress(job);
+            self.progress(job.seq, job.found());
         }
         let mut line = self.inner.disk.lock();
         line.jobs.append(&mut jobs);
@@ -237,7 +212,8 @@ impl Sweeper {
     }
 
     fn disk(&self, mut jobs: Vec<Job>, upto: u64) {
-        let complete = self.disk_pass(&mut jobs);
+        let progress = self.inner.disk.lock().progress.clone();
+        let complete = passes::disk(&self.inner.handles, &mut jobs, &progress);
         self.done(jobs);
         if complete {
             self.forget(upto);
@@ -247,22 +223,17 @@ impl Sweeper {
     /// The calls are through every tier.
     fn done(&self, jobs: Vec<Job>) {
         for job in jobs {
-            job.found.lock().swept = true;
-            self.progress(&job);
-            // The caller may have stopped waiting.
-            let _ = job.done.send(());
+            // Reported first: who waits for it looks at the report next.
+            let found = Found { swept: true, ..job.found() };
+            self.progress(job.seq, found);
+            job.finish();
         }
     }
 
-    /// A pass drops an object: calls still in line that it belongs to must not miss it.
-    pub(super) fn dropped(&self, hit: impl FnMut(&mut Job)) {
-        self.inner.memory.lock().jobs.iter_mut().for_each(hit);
-    }
-
-    fn progress(&self, job: &Job) {
+    fn progress(&self, seq: u64, found: Found) {
         let mut reports = self.inner.reports.lock();
-        if let Some(report) = reports.iter_mut().rev().find(|report| report.seq == job.seq) {
-            report.found = *job.found.lock();
+        if let Some(report) = reports.iter_mut().rev().find(|report| report.seq == seq) {
+            report.found = found;
         }
     }
 

@@ -53,6 +53,8 @@ pub(super) fn reason(word: &str) -> &'static str {
         "request-body" => "the request had a body, which is not part of the key",
         "method" => "only answers to GET are stored",
         "bypass" => "the site's rule says cache = false",
+        "tag-too-long" => "one of its purge tags is longer than 1,024 bytes; shorten it",
+        "tags-too-large" => "its purge tags are longer than 16 KiB together; send fewer",
         "uncacheable" => "a recent answer for this key could not be stored; see its reason",
         _ => "see the word in Cache-Status; the origin's answer could not be kept",
     }

@@ -22,6 +22,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::admin_tls::Trust;
+
 /// Where the admin API is unless said otherwise.
 const DEFAULT: &str = "127.0.0.1:8090";
 /// Longest wait for a connection.
@@ -32,13 +34,22 @@ const ANSWER_MAX: usize = 64 << 20;
 /// Which node to talk to.
 #[derive(Clone, Debug, Args)]
 pub struct Target {
-    /// Admin listener: address and port, or unix:PATH [default: $BRINK_ADMIN or
-    /// 127.0.0.1:8090]
+    /// Admin listener: address and port, https://HOST:PORT or unix:PATH [default:
+    /// $BRINK_ADMIN or 127.0.0.1:8090]
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
     /// File with the token [default: $BRINK_ADMIN_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
+    /// Authorities of an https:// node's certificate [default: $BRINK_ADMIN_CA or the system's]
+    #[arg(long, value_name = "PEM")]
+    admin_ca: Option<PathBuf>,
+    /// Certificate to show to the node [default: $BRINK_ADMIN_CERT]
+    #[arg(long, value_name = "PEM")]
+    admin_cert: Option<PathBuf>,
+    /// Its key [default: $BRINK_ADMIN_KEY]
+    #[arg(long, value_name = "PEM")]
+    admin_key: Option<PathBuf>,
     /// Print the node's JSON instead of text
     #[arg(long)]
     pub json: bool,
@@ -89,19 +100,24 @@ impl Problem {
 pub struct Client {
     address: String,
     token: Option<String>,
+    trust: Trust,
 }
 
 impl Target {
     /// The client for these arguments.
     pub fn client(&self) -> Result<Client, Problem> {
         let address = self.admin.clone().or_else(|| env::var("BRINK_ADMIN").ok());
-        let file = self.admin_token_file.clone();
-        let file = file.or_else(|| env::var_os("BRINK_ADMIN_TOKEN_FILE").map(PathBuf::from));
-        let token = match file {
+        let file = |given: &Option<PathBuf>, name: &str| {
+            given.clone().or_else(|| env::var_os(name).map(PathBuf::from))
+        };
+        let token = match file(&self.admin_token_file, "BRINK_ADMIN_TOKEN_FILE") {
             None => None,
             Some(file) => Some(read_token(&file)?),
         };
-        Ok(Client { address: address.unwrap_or_else(|| DEFAULT.to_owned()), token })
+        let cert = file(&self.admin_cert, "BRINK_ADMIN_CERT");
+        let identity = cert.zip(file(&self.admin_key, "BRINK_ADMIN_KEY"));
+        let trust = Trust { ca: file(&self.admin_ca, "BRINK_ADMIN_CA"), identity };
+        Ok(Client { address: address.unwrap_or_else(|| DEFAULT.to_owned()), token, trust })
     }
 }
 
@@ -221,8 +237,15 @@ impl Client {
             let stream = UnixStream::connect(path).await.map_err(|error| self.broke(error))?;
             return Ok(Box::new(stream));
         }
-        let address = self.address.strip_prefix("http://").unwrap_or(&self.address);
-        let address = address.trim_end_matches('/');
+        let address = self.address.trim_end_matches('/');
+        if let Some(address) = address.strip_prefix("https://") {
+            let stream = TcpStream::connect(address).await.map_err(|error| self.broke(error))?;
+            let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            let stream = self.trust.connect(host, stream).await.map_err(|why| self.broke(why))?;
+            return Ok(Box::new(stream));
+        }
+        let address = address.strip_prefix("http://").unwrap_or(address);
         let stream = TcpStream::connect(address).await.map_err(|error| self.broke(error))?;
         Ok(Box::new(stream))
     }

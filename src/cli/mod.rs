@@ -5,6 +5,7 @@
 //! says what it is for and shows lines that can be typed in.
 
 mod admin_client;
+mod admin_tls;
 mod cache;
 mod check;
 mod demo;

@@ -172,12 +172,22 @@ fn machine_memory() -> Option<ByteSize> {
 }
 
 fn admin(config: &Config, sink: &Sink) {
-    let Some(admin::Options { listen: admin::Address::Tcp(addr), .. }) = config.admin else {
-        return;
+    let Some(options) = &config.admin else { return };
+    let addr = match &options.listen {
+        admin::Address::Tcp(addr) => *addr,
+        admin::Address::Unix(_) if options.tls.is_some() => {
+            return sink.error("admin.cert", "there is no TLS on a Unix socket".to_owned(), None);
+        }
+        admin::Address::Unix(_) => return,
     };
-    if !addr.ip().is_loopback() {
+    if let Some(Err(error)) = options.tls.as_ref().map(admin::TlsFiles::check) {
+        sink.error("admin.cert", error.to_string(), None);
+    }
+    let verified = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    if !verified && !addr.ip().is_loopback() {
         let message = format!("the admin API listens on {addr}, which others can reach");
-        let help = "prefer 127.0.0.1 and a tunnel; it is protected by its token alone".to_owned();
+        let help =
+            "prefer 127.0.0.1, or cert, key and client_ca; its token alone protects it".to_owned();
         sink.warn("admin.addr", message, Some(help));
     }
     if addr.port() != 0 && config.front.listeners.iter().any(|one| one.address == addr) {

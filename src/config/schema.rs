@@ -116,17 +116,36 @@ fn admin(mut table: Table<'_>, base: &Path) -> Option<admin::Options> {
         None => address(text).map(admin::Address::Tcp),
     });
     let mut rate = |key, from: u32| table.number(key, from.into(), 1..1_000_001) as u32;
+    let reads_per_second = rate("reads_per_second", from.reads_per_second);
     let changes_per_second = rate("changes_per_second", from.changes_per_second);
     let failures_per_minute = rate("failures_per_minute", from.failures_per_minute);
+    let tls = admin_tls(&mut table, base);
     let options = admin::Options {
         listen: listen.clone().unwrap_or(from.listen),
         token_file: Some(base.join(table.text("token_file", "admin-token"))),
         hosts: table.list("hosts", &from.hosts),
+        tls,
+        purge_networks: networks(&mut table, "purge_networks"),
+        audit_file: file(&mut table, "audit_file", base),
+        reads_per_second,
         changes_per_second,
         failures_per_minute,
     };
     table.end();
     listen.map(|_| options)
+}
+
+fn admin_tls(table: &mut Table<'_>, base: &Path) -> Option<admin::TlsFiles> {
+    let (cert, key) = (file(table, "cert", base), file(table, "key", base));
+    let client_ca = file(table, "client_ca", base);
+    match (cert, key) {
+        (Some(cert), Some(key)) => Some(admin::TlsFiles { cert, key, client_ca }),
+        (None, None) if client_ca.is_none() => None,
+        _ => {
+            table.error("cert", "admin: TLS needs both cert and key");
+            None
+        }
+    }
 }
 
 fn serve_options(mut table: Table<'_>) -> serve::Options {

@@ -144,10 +144,8 @@ impl Node {
         }
         watch(&self.background, &routing);
         self.shared.routing.store(Arc::new(routing));
-        if let Some(admin) = &self.admin
-            && let Err(why) = admin.tokens().reload()
-        {
-            tracing::warn!(%why, "admin tokens not read again, the old ones stay");
+        if let Some(admin) = &self.admin {
+            admin.reload();
         }
         Ok(())
     }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use tokio::runtime::Runtime;
 
 use super::NodeError;
 use super::purges::PurgeFile;
 use super::warm::{Doors, fetcher};
-use crate::admin::{Admin, Durable, Handles, Located};
+use crate::admin::{Admin, Durable, Handles, Located, RemoteAnswer, RemotePurge, Remotes};
 use crate::config::Config;
 use crate::rules::key::key_of;
-use crate::serve::Shared;
+use crate::serve::{Purger, Purging, Shared};
 
 pub(super) fn admin(
     config: &Config,
@@ -21,7 +23,30 @@ pub(super) fn admin(
 ) -> Result<Option<Admin>, NodeError> {
     let Some(options) = config.admin.clone() else { return Ok(None) };
     let started = background.block_on(Admin::start(options, handles(doors, shared, purges)));
-    Ok(Some(started?))
+    let admin = started?;
+    let _ = shared.purger.set(purger(background, admin.remotes().clone()));
+    Ok(Some(admin))
+}
+
+/// Leads `PURGE` of listed clients to the admin API, on its own threads.
+fn purger(background: &Runtime, remotes: Remotes) -> Purger {
+    let background = background.handle().clone();
+    Arc::new(move |purging: Purging| {
+        if !remotes.knows(purging.peer) {
+            return None;
+        }
+        let remotes = remotes.clone();
+        let Purging { peer, url, fields } = purging;
+        let purge = RemotePurge { peer, url, fields };
+        let task = background.spawn(async move { remotes.purge(purge).await });
+        Some(Box::pin(async move {
+            match task.await {
+                Ok(RemoteAnswer { status, fields, body }) => (status, fields, body),
+                // The node is stopping.
+                Err(_) => (StatusCode::SERVICE_UNAVAILABLE, HeaderMap::new(), Bytes::new()),
+            }
+        }))
+    })
 }
 
 fn handles(doors: Doors, shared: &Arc<Shared>, purges: Option<Arc<PurgeFile>>) -> Handles {

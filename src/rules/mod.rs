@@ -28,6 +28,7 @@ pub mod respond;
 pub mod settle;
 pub mod site;
 pub mod storable;
+pub mod tags;
 pub mod targeted;
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,7 @@ pub enum PurgeError {
         max: usize,
     },
     /// A tag has a byte that cannot come in a header field.
-    #[error("tag {0:?} has a space, comma or control character; no stored tag can have one")]
+    #[error("tag {0:?} has a control character; no stored tag can have one")]
     BadTag(String),
     /// Not a URL or host in the form that is expected.
     #[error("{0:?} is not {1}")]
@@ -179,7 +179,7 @@ impl What {
     /// A tag.
     pub fn tag(tag: &str) -> Result<What, PurgeError> {
         length("tag", tag, TAG_MAX)?;
-        if tag.bytes().any(|byte| byte <= b' ' || byte == b',' || byte == 0x7f) {
+        if tag.bytes().any(|byte| byte.is_ascii_control()) {
             return Err(PurgeError::BadTag(tag.to_owned()));
         }
         Ok(What::Tag(tag.into()))

@@ -17,7 +17,7 @@ use super::storable::{self, storable};
 pub use super::storable::{FillRequest, Storable, Uncacheable};
 use super::validate;
 use super::variant::{self, Varies};
-use super::{date, hop, targeted};
+use super::{date, hop, tags, targeted};
 use crate::base::Now;
 
 /// The verdict on an answer.
@@ -150,9 +150,15 @@ fn freshen(
         }
     };
     let tags = match policy.tag_fields.iter().any(|name| answer.headers.contains_key(name)) {
-        true => storable::tags_of(answer.headers, policy),
-        false => entry.tags.clone(),
+        true => tags::tags(answer.headers, &policy.tag_fields),
+        false => Ok(entry.tags.clone()),
     };
+    // With tags that nobody could purge by, it is not used again without asking.
+    let tags = tags.unwrap_or_else(|_| {
+        fresh.always_validate = true;
+        fresh.never_stale = true;
+        entry.tags.clone()
+    });
     Arc::new(Entry {
         key: entry.key.clone(),
         head,

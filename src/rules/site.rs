@@ -206,7 +206,7 @@ impl Default for Policy {
             encodings: vec!["zstd".to_owned(), "br".to_owned(), "gzip".to_owned()],
             languages: Vec::new(),
             variants_max: 16,
-            tag_fields: ["surrogate-key", "cache-tag", "edge-cache-tag", "xkey"]
+            tag_fields: ["surrogate-key", "cache-tag", "edge-cache-tag", "xkey", "cache-groups"]
                 .map(str::to_owned)
                 .to_vec(),
             object_max: 1 << 30,

@@ -21,7 +21,7 @@ use super::key::Key;
 use super::lifetime::{self, AnswerHead};
 use super::site::Policy;
 use super::variant::{self, Varies, Vary};
-use super::{control, date, hop, partial, targeted};
+use super::{control, date, hop, partial, tags, targeted};
 
 /// The request that an answer belongs to, as far as storing is concerned.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +126,10 @@ pub fn storable(
     }
     let head = head_of(answer, &control, policy)
         .ok_or(Uncacheable { reason: "head-too-large", remember: true })?;
-    let tags = tags_of(answer.headers, policy);
+    let tags = match tags::tags(answer.headers, &policy.tag_fields) {
+        Ok(tags) => tags,
+        Err(limit) => return no(limit.word()),
+    };
     Ok(Storable { head, extent, freshness, expected_len, prefix: SmallVec::new(), vary, tags })
 }
 
@@ -268,22 +271,6 @@ pub(super) fn head_of(
     let now = date::format(answer.received_at.wall_secs());
     dated.insert(header::DATE, HeaderValue::try_from(now).ok()?);
     Head::pack(answer.status, &dated, keep)
-}
-
-/// Surrogate keys: separated by commas or white space in every field we know.
-pub(super) fn tags_of(fields: &HeaderMap, policy: &Policy) -> Box<[Box<str>]> {
-    let mut tags: Vec<Box<str>> = Vec::new();
-    for name in &policy.tag_fields {
-        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
-        for line in fields.get_all(&name) {
-            let words = line.as_bytes().split(|byte| matches!(byte, b',' | b' ' | b'\t'));
-            let words = words.filter_map(|word| std::str::from_utf8(word).ok());
-            tags.extend(words.filter(|word| !word.is_empty()).map(Box::from));
-        }
-    }
-    tags.sort_unstable();
-    tags.dedup();
-    tags.into()
 }
 
 /// Asks http-cache-semantics where its reading is as wide as ours; it may only veto.

@@ -5,9 +5,10 @@
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION,
+    RETRY_AFTER,
 };
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::body::Body;
 use super::log::Meter;
@@ -20,6 +21,10 @@ pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 
 /// Seconds in `Retry-After` of a 503: overload passes or is shed elsewhere.
 const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("1");
+
+/// `Allow` of a 405 (RFC 9110 15.5.6): what may be allowed by the origin, of the common ones.
+const ALLOWED: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// The answer to a request that is refused.
 pub(super) fn fault(node: &str, fault: Fault, meter: Box<Meter>) -> Response<Body> {
@@ -54,6 +59,9 @@ pub(super) fn origin_fault(
     if fault.closes() && !meter.is_http2() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    if fault == Fault::MethodNotAllowed {
+        headers.insert(ALLOW, ALLOWED);
+    }
     if matches!(fault, Fault::Overloaded(_)) {
         headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);
     }
@@ -64,6 +72,23 @@ pub(super) fn origin_fault(
         _ => Body::once(Bytes::from(text)),
     };
     *response.body_mut() = body.metered(meter);
+    response
+}
+
+/// An answer that another part of the node made.
+pub(super) fn own(
+    node: &str,
+    (status, fields, body): (StatusCode, HeaderMap, Bytes),
+    outcome: Outcome,
+    mut meter: Box<Meter>,
+) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    *response.headers_mut() = fields;
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    insert_cache_status(response.headers_mut(), node, &outcome);
+    meter.answered(status.as_u16(), outcome);
+    *response.body_mut() = Body::once(body).metered(meter);
     response
 }
 
@@ -95,7 +120,7 @@ pub(super) fn redirect_https(
     response
 }
 
-fn insert_cache_status(headers: &mut http::HeaderMap, node: &str, outcome: &Outcome) {
+fn insert_cache_status(headers: &mut HeaderMap, node: &str, outcome: &Outcome) {
     let mut text = String::with_capacity(64);
     outcome.write_cache_status(node, &mut text);
     if let Ok(value) = HeaderValue::from_str(&text) {

@@ -21,7 +21,7 @@ use super::Shared;
 use super::body::Body;
 use super::log::Meter;
 use super::routing::{Place, Routing};
-use super::{answer, deliver, miss, pass};
+use super::{answer, deliver, miss, pass, purge};
 use crate::base::Now;
 use crate::front::Connection;
 use crate::rules::asked::{Asked, Scheme};
@@ -73,6 +73,9 @@ pub(super) async fn exchange(
     let routing = shared.routing.load_full();
     let (asked, place) = match receive(&routing, &conn, &parts, &mut meter) {
         Ok(received) => received,
+        Err(Fault::MethodNotAllowed) if parts.method.as_str() == "PURGE" => {
+            return Box::pin(purge::purge(shared, &routing, &conn, parts, meter)).await;
+        }
         Err(fault) => return answer::fault(&routing.node, fault, meter),
     };
     meter.routed(&place.site);

@@ -15,11 +15,12 @@ mod log;
 mod memo;
 mod miss;
 mod pass;
+mod purge;
 mod routing;
 mod upgrade;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -27,6 +28,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 pub use body::Body;
+pub use purge::{Purged, Purger, Purging};
 pub use routing::{Place, Routing};
 
 use crate::base::Clock;
@@ -89,6 +91,8 @@ pub struct Shared {
     pub telemetry: Telemetry,
     /// Settings.
     pub options: Options,
+    /// Takes `PURGE` from clients, if anybody does.
+    pub purger: OnceLock<Purger>,
     memos: Memos,
     /// Bytes of bodies held whole by fills under way.
     filling: AtomicU64,
@@ -124,6 +128,7 @@ impl Shared {
             flights: Arc::default(),
             telemetry,
             options,
+            purger: OnceLock::new(),
             memos: Memos::default(),
             filling: AtomicU64::new(0),
         }

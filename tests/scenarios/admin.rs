@@ -75,3 +75,43 @@ fn the_public_listener_knows_nothing_of_it() {
         node.client().get(target).expect(200, target);
     }
 }
+
+#[test]
+fn a_client_may_purge_only_from_a_listed_network_with_the_token() {
+    let (_origin, node, dir) = world();
+    let mut client = node.client();
+    client.send("PURGE /a HTTP/1.1\r\nHost: site.test\r\n\r\n");
+    let refused = client.answer();
+    assert_eq!(refused.status, 405, "nobody is listed");
+    assert!(refused.field("allow").is_some(), "{}", refused.head);
+    drop((client, node, dir));
+
+    let dir = tempfile::tempdir().expect("a directory for the token");
+    let origin = Origin::start(|seen| reply::fresh(60, &format!("{}", seen.n)));
+    let node = Node::with_admin_lines(&origin, dir.path(), "purge_networks = [\"127.0.0.0/8\"]");
+    node.client().get("/a").expect_miss("0");
+    let purge = |auth: &str| {
+        let host = client::HOST;
+        let mut client = node.client();
+        client.send(format!("PURGE /a HTTP/1.1\r\nHost: {host}\r\n{auth}\r\n"));
+        client.answer()
+    };
+    assert_eq!(purge("").status, 401);
+    assert_eq!(purge("Authorization: Bearer wrong\r\n").status, 401);
+    node.client().get("/a").expect_hit("0");
+    let text = std::fs::read_to_string(dir.path().join("token")).expect("the file");
+    let token = text.split_whitespace().last().unwrap_or_default().to_owned();
+    let done = purge(&format!("Authorization: Bearer {token}\r\n"));
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert!(done.text().contains("\"matched\":1"), "{}", done.text());
+    node.client().get("/a").expect_miss("1");
+    // Nothing else of the API is to be had here, token or not.
+    let mut client = node.client();
+    let host = client::HOST;
+    client.send(format!(
+        "POST /v1/purge HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: 19\r\n\r\n{{\"everything\":true}}"
+    ));
+    client.answer().expect(200, "2");
+    node.client().get("/a").expect_hit("1");
+}

@@ -113,8 +113,13 @@ impl Node {
 
     /// A node with an admin listener, its token in `dir`.
     pub fn with_admin(origin: &Origin, dir: &Path) -> Self {
+        Self::with_admin_lines(origin, dir, "")
+    }
+
+    /// The same with more lines for `[admin]`.
+    pub fn with_admin_lines(origin: &Origin, dir: &Path, lines: &str) -> Self {
         Self::start(&format!(
-            "[admin]\naddr = \"127.0.0.1:0\"\ntoken_file = {:?}\n[[origin]]\nname = \"app\"\n\
+            "[admin]\naddr = \"127.0.0.1:0\"\ntoken_file = {:?}\n{lines}\n[[origin]]\nname = \"app\"\n\
              servers = [\"http://{}\"]\n[[site]]\norigin = \"app\"\n",
             dir.join("token"),
             origin.addr

@@ -53,6 +53,9 @@ async fn a_token_does_what_its_scopes_say_and_can_be_taken_away() {
     assert_eq!(audit["changes"][0]["status"], 403);
     assert_eq!(audit["changes"][1]["who"], "ci");
     assert_eq!(audit["changes"][1]["call"], "POST /v1/purge");
+    assert_eq!(audit["changes"][1]["what"], r#"{"everything":true}"#);
+    assert!(audit["changes"][1]["result"].as_str().unwrap().contains("\"seq\":1"), "{audit}");
+    assert!(audit["changes"][0]["result"].as_str().unwrap().contains("scope"), "{audit}");
 
     std::fs::write(&path, "look all bad-line-here\n").unwrap();
     assert!(bench.admin.tokens().reload().is_err());
@@ -81,17 +84,27 @@ async fn wrong_tokens_are_refused_and_soon_not_even_looked_at() {
 }
 
 #[tokio::test]
-async fn changes_are_limited_and_looking_is_not() {
-    let bench = Bench::with(|options| options.changes_per_second = 1, |_| {}).await;
+async fn changes_and_looks_have_limits_of_their_own() {
+    let limits = |options: &mut Options| {
+        options.changes_per_second = 1;
+        options.reads_per_second = 2;
+    };
+    let bench = Bench::with(limits, |_| {}).await;
     let purge = r#"{"tags":["a"]}"#;
     assert_eq!(bench.post("/v1/purge", purge).await.status, 200);
     assert_eq!(bench.post("/v1/purge", purge).await.status, 200);
     let reply = bench.post("/v1/purge", purge).await;
     assert_eq!(reply.status, 429);
     assert!(reply.head.contains("retry-after: 1"), "{}", reply.head);
-    assert_eq!(bench.get("/v1/stats").await.status, 200);
+    for _ in 0..4 {
+        assert_eq!(bench.get("/v1/stats").await.status, 200);
+    }
+    let reply = bench.get("/v1/stats").await;
+    assert_eq!(reply.status, 429);
+    assert!(reply.head.contains("retry-after: 1"), "{}", reply.head);
     bench.handles.clock.advance(Duration::from_secs(1));
     assert_eq!(bench.post("/v1/purge", purge).await.status, 200);
+    assert_eq!(bench.get("/v1/stats").await.status, 200);
 }
 
 #[tokio::test]

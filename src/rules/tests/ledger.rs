@@ -150,7 +150,7 @@ fn what_cannot_match_or_is_too_long_is_refused_with_a_reason() {
     assert_eq!(What::tag(""), Err(PurgeError::Empty("tag")));
     assert!(matches!(What::tag(&"x".repeat(1025)), Err(PurgeError::TooLong { .. })));
     assert!(What::tag(&"x".repeat(purge::TAG_MAX)).is_ok());
-    assert!(matches!(What::tag("a b"), Err(PurgeError::BadTag(_))));
+    assert!(matches!(What::tag("a\tb"), Err(PurgeError::BadTag(_))));
     assert!(matches!(What::prefix("example.com", false), Err(PurgeError::BadForm(..))));
     assert!(matches!(What::host("a/b"), Err(PurgeError::BadForm(..))));
     assert!(matches!(What::host("::1"), Err(PurgeError::BadForm(..))));
