@@ -15,19 +15,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::bound::Bound;
 use super::frames::Budgets;
 use super::gate::{Full, Gate, Lease};
 use super::guard::Guard;
 use super::http1::Http1Io;
 use super::http2_io::Shared;
 use super::interim::Interim;
-use super::listen::Bound;
 use super::options::{ListenerOptions, Options};
 use super::pulse::{Phase, Pulse};
-use super::running::TlsParts;
 use super::service::Service;
 use super::stats::count;
 use super::sweep::Wheel;
+use super::tls::TlsParts;
 use super::wire::Wire;
 use super::{Connection, Handler, http1, http2, proxy_protocol, tls};
 

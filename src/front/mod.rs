@@ -15,6 +15,7 @@
 //! `front` and `serve` do not know each other: they meet in `Handler`.
 
 mod accept;
+mod bound;
 mod certs;
 mod coalesce;
 mod connection;
@@ -40,11 +41,12 @@ mod sweep;
 mod tls;
 mod wire;
 
+pub use bound::FrontError;
 pub use certs::{CertSource, Certs, CertsError, ThrowAway};
 pub use connection::{CertNames, Connection, TlsFacts};
 pub use http1_read::BrokenBody;
 pub use interim::Interim;
-pub use listen::{Front, FrontError};
+pub use listen::Front;
 pub use options::{Deadlines, Http2Options, Limits, ListenerOptions, Options};
 pub use running::Running;
 pub use stats::{Stats, StatsReading};

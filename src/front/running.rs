@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, Thread};
-use super::certs::Certs;
+use super::bound::{Bound, FrontError};
 use super::gate::Gate;
-use super::listen::{Bound, Front, FrontError};
+use super::options::Options;
 use super::stats::StatsReading;
 use super::sweep::Wheel;
+use super::tls::TlsParts;
 use super::{Handler, Stats};
 
 /// A serving front. Dropping it does not stop it; `drain` does.
@@ -31,11 +31,9 @@ pub struct Running {
     sockets: Vec<(Arc<str>, TcpListener)>,
 }
 
-/// What a TLS listener needs.
-pub(crate) type TlsParts = Option<(Arc<Certs>, Arc<ServerConfig>)>;
-
+/// Starts a thread for each of `threads`, the sockets of one thread each.
 pub(crate) fn start<H, M>(
-    front: Front,
+    (options, threads): (Options, Vec<Vec<Bound>>),
     tls: TlsParts,
     gate: Arc<Gate>,
     make: M,
@@ -44,7 +42,7 @@ where
     H: Handler,
     M: Fn(usize) -> H + Send + Sync + 'static,
 {
-    let options = Arc::new(front.options);
+    let options = Arc::new(options);
     let make = Arc::new(make);
     let mut running = Running {
         threads: Vec::new(),
@@ -54,7 +52,7 @@ where
         abort: CancellationToken::new(),
         sockets: Vec::new(),
     };
-    for (index, bound) in front.threads.into_iter().enumerate() {
+    for (index, bound) in threads.into_iter().enumerate() {
         for Bound { options, socket } in &bound {
             let copy = socket.try_clone().map_err(FrontError::Thread)?;
             running.sockets.push((Arc::clone(&options.name), copy));

@@ -11,9 +11,12 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::ServerConnection;
 
+use super::bound::FrontError;
 use super::certs::Certs;
 use super::connection::TlsFacts;
-use super::listen::FrontError;
+
+/// What a TLS listener needs.
+pub(crate) type TlsParts = Option<(Arc<Certs>, Arc<ServerConfig>)>;
 
 /// The one server configuration, for all TLS listeners.
 pub(crate) fn server_config(certs: Arc<Certs>) -> Result<Arc<ServerConfig>, FrontError> {
