@@ -50,7 +50,8 @@ pub struct Options {
     /// How long a key whose answer could not be shared is not queued for.
     pub uncacheable_memo: Duration,
     /// How long a follower waits for the head of somebody else's fetch before it asks for
-    /// itself.
+    /// itself. Longer than an origin's first-byte deadline: when the origin hangs, the
+    /// followers share the leader's 504 and do not ask the hanging origin one after another.
     pub follow_wait: Duration,
     /// Largest body kept, in bytes; longer ones stream through. At most a share of the
     /// memory tier, whatever the sites' policies say.
@@ -64,7 +65,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             uncacheable_memo: Duration::from_secs(120),
-            follow_wait: Duration::from_secs(10),
+            follow_wait: Duration::from_secs(20),
             object_max: 64 << 20,
             fills_max: 128 << 20,
         }
