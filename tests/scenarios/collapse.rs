@@ -244,3 +244,10 @@ fn clients_of_different_variants_never_get_each_others() {
         node.client().get_with("/a", &fields).expect_hit(&n.to_string());
     }
 }
+
+/// Else each follower of a hanging origin would ask it again when its own wait ends.
+#[test]
+fn followers_wait_longer_than_an_origin_may_be_silent() {
+    let silent = brink::origin::Timeouts::default().first_byte;
+    assert!(brink::serve::Options::default().follow_wait > silent);
+}
