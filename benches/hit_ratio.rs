@@ -11,7 +11,6 @@ use brink::lab::generate::{Workload, generate};
 use brink::lab::simulate::{Setup, simulate};
 use brink::lab::trace::{ReadOptions, Trace, read};
 use brink::lab::{policies, report};
-use brink::store::policy::admission::AdmitPolicy;
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|word| !word.starts_with("--"));
@@ -43,17 +42,7 @@ fn table(name: &str, trace: &Trace) {
         let memory = ((footprint as f64 * share) as u64).max(1);
         let outcomes: Vec<_> = policies::NAMES
             .into_iter()
-            .filter_map(|policy| {
-                let setup = Setup {
-                    policy: policy.to_owned(),
-                    memory,
-                    disk: None,
-                    admit: AdmitPolicy::Evicted,
-                    warmup: 0.0,
-                    ttl: false,
-                };
-                simulate(trace, &setup, &|_| ())
-            })
+            .filter_map(|policy| simulate(trace, &Setup::memory_only(policy, memory), &|_| ()))
             .collect();
         print!("{}", report::table(&outcomes));
         let (objects, bytes) = policies::bound(trace, memory);

@@ -96,4 +96,7 @@ pub struct Handles {
     pub ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// Warms a URL; `None` where there is nobody to do it.
     pub warm: Option<Arc<WarmFetch>>,
+    /// Reckons with the sample what other sizes would do; may take a second. `None` from it:
+    /// nothing was sampled yet.
+    pub advise: Option<Arc<dyn Fn() -> Option<serde_json::Value> + Send + Sync>>,
 }

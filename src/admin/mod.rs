@@ -17,6 +17,7 @@ mod explain;
 mod guard;
 mod handles;
 mod job;
+mod lab;
 mod limit;
 mod listen;
 mod objects;
@@ -131,6 +132,7 @@ pub(crate) struct State {
     audit: Audit,
     hosts: Vec<String>,
     jobs: warm::Jobs,
+    advice: lab::Advice,
     /// Purges get their numbers one caller at a time.
     one_purger: tokio::sync::Mutex<()>,
 }
@@ -152,6 +154,7 @@ impl Admin {
             tokens: tokens.clone(),
             hosts: options.hosts.clone(),
             jobs: warm::Jobs::default(),
+            advice: lab::Advice::default(),
             one_purger: tokio::sync::Mutex::default(),
             handles,
         });

@@ -74,9 +74,10 @@ fn kind(path: &str) -> &'static str {
         "/" => "text/html",
         "/healthz" | "/readyz" | "/metrics" => "text/plain",
         "/dashboard/style.css" => "text/css",
-        "/dashboard/app.js" => "text/javascript",
+        "/dashboard/app.js" | "/dashboard/lab.js" => "text/javascript",
         "/dashboard/icon.svg" => "image/svg+xml",
         "/v1/log" => "application/x-ndjson",
+        "/v1/lab/sample" => "text/csv",
         _ => "application/json",
     }
 }

@@ -7,7 +7,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
-use super::{State, dashboard, explain, guard, objects, openapi, purge, sight, warm};
+use super::{State, dashboard, explain, guard, lab, objects, openapi, purge, sight, warm};
 
 /// The router with its guard.
 pub(super) fn router(state: Arc<State>) -> Router {
@@ -15,6 +15,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/", get(dashboard::page))
         .route("/dashboard/style.css", get(dashboard::style))
         .route("/dashboard/app.js", get(dashboard::script))
+        .route("/dashboard/lab.js", get(dashboard::lab))
         .route("/dashboard/icon.svg", get(dashboard::icon))
         .route("/v1/openapi.json", get(openapi::openapi))
         .route("/healthz", get(sight::health))
@@ -30,6 +31,8 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/v1/audit", get(sight::audit))
         .route("/v1/warm", post(warm::start).get(warm::list))
         .route("/v1/warm/{id}", get(warm::show).delete(warm::cancel))
+        .route("/v1/lab/curve", get(lab::curve))
+        .route("/v1/lab/sample", get(lab::sample))
         .route("/v1/origins", get(sight::origins))
         .route("/v1/origins/{origin}", put(sight::set_origin))
         .route("/v1/origins/{origin}/servers/{server}", put(sight::set_server))

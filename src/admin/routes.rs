@@ -62,6 +62,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/", None, "The dashboard."),
     route("GET", "/dashboard/style.css", None, "Its style."),
     route("GET", "/dashboard/app.js", None, "Its script."),
+    route("GET", "/dashboard/lab.js", None, "The script of its lab."),
     route("GET", "/dashboard/icon.svg", None, "Its icon."),
     route("GET", "/v1/openapi.json", READ, "This API as an OpenAPI document."),
     route("GET", "/healthz", None, "The process answers."),
@@ -79,6 +80,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/warm", READ, "Warming jobs, newest first."),
     route("GET", "/v1/warm/{id}", READ, "One warming job."),
     route("DELETE", "/v1/warm/{id}", Some(Scope::Operate), "Cancel a warming job."),
+    route("GET", "/v1/lab/curve", READ, "Miss ratio by cache size, and what other sizes would do."),
+    route("GET", "/v1/lab/sample", READ, "The sample of requests as csv, keys hashed anew."),
     route("GET", "/v1/origins", READ, "Origins and their servers."),
     route(
         "PUT",

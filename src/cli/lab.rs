@@ -8,11 +8,12 @@ use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 
 use crate::lab::curve::{self, Point, Sampling};
-use crate::lab::simulate::{self, Outcome, Setup};
+use crate::lab::simulate::{self, Outcome, Setup, Weigh};
 use crate::lab::trace::{Summary, Trace};
 use crate::lab::{figure, generate, policies, report};
 use crate::store::policy::admission::AdmitPolicy;
 
+mod advise;
 mod input;
 
 use input::{Input, Room, describe, progress};
@@ -22,7 +23,8 @@ Examples:
   brink lab simulate access.log --memory 1%,10% --policy auto,lru,s3-fifo,belady
   brink lab simulate access.log.gz --memory 1GiB --disk 20GiB,100GiB
   brink lab curve access.log --html curve.html
-  brink lab generate --out trace.csv.zst";
+  brink lab generate --out trace.csv.zst
+  brink lab advise                                 what a running node should have";
 
 /// Replay logs and traces: hit ratios of policies side by side, and how much cache pays.
 #[derive(Debug, Args)]
@@ -37,6 +39,7 @@ enum Verb {
     Simulate(Simulate),
     Curve(Curve),
     Generate(Generate),
+    Advise(advise::Advise),
 }
 
 /// Run a trace through policies and tiers, and print what each would have saved.
@@ -135,6 +138,7 @@ impl Lab {
             Verb::Simulate(verb) => verb.run(),
             Verb::Curve(verb) => verb.run(),
             Verb::Generate(verb) => verb.run(),
+            Verb::Advise(verb) => return verb.run(),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -174,6 +178,7 @@ impl Simulate {
                     admit,
                     warmup: self.warmup.clamp(0.0, 0.9),
                     ttl: !self.no_ttl,
+                    weigh: self.input.weigh(),
                 };
                 let outcome = simulate::simulate(&trace, &setup, &|done| bar.inc(done));
                 let known = policies::NAMES.join(", ");
@@ -227,14 +232,15 @@ impl Curve {
             return Err(format!("--rate: expected above 0, at most 1, got {}", self.rate));
         }
         let (trace, summary) = self.input.read()?;
+        let weigh = self.input.weigh();
         let sizes = curve::sizes(trace.footprint(), usize::from(self.points));
         let sampling = Sampling { rate: self.rate, keys_max: self.keys };
-        let mut curves = vec![("lru".to_owned(), curve::curve(&trace, sampling, &sizes))];
+        let mut curves = vec![("lru".to_owned(), curve::curve(&trace, sampling, weigh, &sizes))];
         let others = self.policy.iter().filter(|name| *name != "lru" && !name.is_empty());
         let work = trace.requests.len() * sizes.len() * others.clone().count();
         let bar = progress("simulating", work as u64, false);
         for name in others {
-            curves.push((name.clone(), full(&trace, name, &sizes, &bar)?));
+            curves.push((name.clone(), full(&trace, name, &sizes, weigh, &bar)?));
         }
         bar.finish_and_clear();
         let now = self.now.map(|room| room.bytes(trace.footprint()));
@@ -261,16 +267,15 @@ impl Curve {
     }
 }
 
-fn full(trace: &Trace, name: &str, sizes: &[u64], bar: &ProgressBar) -> Result<Vec<Point>, String> {
+fn full(
+    trace: &Trace,
+    name: &str,
+    sizes: &[u64],
+    weigh: Weigh,
+    bar: &ProgressBar,
+) -> Result<Vec<Point>, String> {
     let point = |size: &u64| {
-        let setup = Setup {
-            policy: name.to_owned(),
-            memory: *size,
-            disk: None,
-            admit: AdmitPolicy::All,
-            warmup: 0.0,
-            ttl: false,
-        };
+        let setup = Setup { weigh, ..Setup::memory_only(name, *size) };
         let outcome = simulate::simulate(trace, &setup, &|done| bar.inc(done));
         let total = outcome.ok_or_else(|| format!("--policy: no {name:?}"))?.total;
         let (objects, bytes) = (total.miss_ratio(), total.byte_miss_ratio());

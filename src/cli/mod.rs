@@ -20,6 +20,7 @@ mod shell;
 mod signals;
 mod stats;
 mod top;
+mod trace;
 mod warm;
 
 use std::process::ExitCode;
@@ -62,6 +63,7 @@ enum Verb {
     Log(log::Log),
     Origin(origin::Origin),
     Lab(lab::Lab),
+    Trace(trace::Trace),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -87,6 +89,7 @@ impl Cli {
             Verb::Log(verb) => verb.run(),
             Verb::Origin(verb) => verb.run(),
             Verb::Lab(verb) => verb.run(),
+            Verb::Trace(verb) => verb.run(),
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),
         }

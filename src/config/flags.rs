@@ -88,6 +88,7 @@ impl RunFlags {
                 access: access_log::Options { target: Target::Stdout, ..Default::default() },
                 ..LogOptions::default()
             },
+            lab: Default::default(),
             origins: self.origins(sink),
             sites: vec![self.site()],
         }

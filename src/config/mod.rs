@@ -39,7 +39,7 @@ use crate::rules::site::Site;
 use crate::serve;
 use crate::store::disk;
 use crate::store::memory::MemoryOptions;
-use crate::telemetry::{access_log, setup};
+use crate::telemetry::{access_log, sample, setup};
 
 /// Everything a node is built from. Immutable; a reload builds another one.
 #[derive(Clone, Debug)]
@@ -62,6 +62,8 @@ pub struct Config {
     pub serve: serve::Options,
     /// Access log and diagnostics.
     pub log: LogOptions,
+    /// The sample of requests that the lab's advice comes from.
+    pub lab: sample::Options,
     /// Origin groups; names are unique.
     pub origins: Vec<GroupOptions>,
     /// Sites.

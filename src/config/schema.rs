@@ -20,7 +20,7 @@ use crate::front;
 use crate::rules::forward::Announce;
 use crate::serve;
 use crate::telemetry::access_log::{self, Format, Target};
-use crate::telemetry::setup;
+use crate::telemetry::{sample, setup};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -53,6 +53,7 @@ pub fn read(text: &str, base: &Path, sink: &Sink) -> Option<Config> {
         admin: admin(root.table("admin"), base),
         serve: serve_options(root.table("serve")),
         log: log(root.table("log"), base),
+        lab: lab(root.table("lab")),
         origins: root.tables("origin").into_iter().map(|table| origin(table, base)).collect(),
         sites: sites(&mut root),
     };
@@ -183,6 +184,17 @@ fn log(mut table: Table<'_>, base: &Path) -> LogOptions {
             filter: table.text("level", &diagnostics.filter),
             json: table.flag("level_json", diagnostics.json),
         },
+    };
+    table.end();
+    options
+}
+
+/// The sample that `brink lab advise` computes with.
+fn lab(mut table: Table<'_>) -> sample::Options {
+    let from = sample::Options::default();
+    let options = sample::Options {
+        keep: table.flag("sample", from.keep),
+        span: table.time("span", from.span, 31 * 24 * HOUR),
     };
     table.end();
     options

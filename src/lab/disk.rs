@@ -24,6 +24,8 @@ pub struct Disk<'a> {
     serial: u64,
     /// Bytes written, reinsertion included.
     pub written: u64,
+    /// Bytes written for the first time.
+    pub admitted: u64,
     /// Objects given up.
     pub evictions: u64,
     records: Vec<Record>,
@@ -43,6 +45,7 @@ impl<'a> Disk<'a> {
             used: 0,
             serial: 0,
             written: 0,
+            admitted: 0,
             evictions: 0,
             records: vec![Record::default(); keys.len()],
             log: VecDeque::new(),
@@ -74,6 +77,7 @@ impl<'a> Disk<'a> {
         if size > self.capacity / 2 || !self.admission.admits(why, print, held) {
             return;
         }
+        self.admitted += size;
         self.append(object, size);
         while self.used > self.capacity {
             self.admission.full();

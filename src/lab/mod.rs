@@ -12,6 +12,7 @@ pub mod curve;
 pub mod disk;
 pub mod figure;
 pub mod generate;
+pub mod live;
 pub mod policies;
 pub mod report;
 pub mod simulate;

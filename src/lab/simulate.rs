@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::disk::Disk;
 use super::policies::{self, Policy};
-use super::trace::{NO_TTL, Trace};
+use super::trace::{NO_TTL, Request, Trace};
+use crate::rules::entry;
 use crate::store::policy::admission::AdmitPolicy;
 
 /// One cell: which tiers, how large.
@@ -26,6 +27,46 @@ pub struct Setup {
     pub warmup: f64,
     /// Whether lifetimes in the trace are heeded.
     pub ttl: bool,
+    /// What an object takes up in memory.
+    pub weigh: Weigh,
+}
+
+impl Setup {
+    /// Memory alone, everything counted, lifetimes not heeded.
+    pub fn memory_only(policy: &str, memory: u64) -> Setup {
+        Setup {
+            policy: policy.to_owned(),
+            memory,
+            disk: None,
+            admit: AdmitPolicy::All,
+            warmup: 0.0,
+            ttl: false,
+            weigh: Weigh::Body,
+        }
+    }
+}
+
+/// What an object takes up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weigh {
+    /// Its body alone, as other simulators count.
+    #[default]
+    Body,
+    /// What the node weighs: body buffers, this many bytes of key and head, bookkeeping.
+    Node {
+        /// Bytes of key and head.
+        head: u64,
+    },
+}
+
+impl Weigh {
+    /// The weight of an object of `size` bytes.
+    pub fn of(self, size: u64) -> u64 {
+        match self {
+            Weigh::Body => size,
+            Weigh::Node { head } => entry::weight_of(head, size),
+        }
+    }
 }
 
 /// Sums over a stretch of time.
@@ -50,6 +91,19 @@ pub struct Tally {
 }
 
 impl Tally {
+    fn counts(&mut self) -> [&mut u64; 8] {
+        [
+            &mut self.requests,
+            &mut self.bytes,
+            &mut self.memory_hits,
+            &mut self.memory_bytes,
+            &mut self.disk_hits,
+            &mut self.disk_bytes,
+            &mut self.revalidations,
+            &mut self.revalidated_bytes,
+        ]
+    }
+
     /// Requests not found at all.
     pub fn misses(&self) -> u64 {
         self.requests - self.memory_hits - self.disk_hits - self.revalidations
@@ -72,7 +126,7 @@ impl Tally {
 }
 
 /// What came of one setup.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Outcome {
     /// The policy's name.
     pub policy: String,
@@ -88,19 +142,51 @@ pub struct Outcome {
     pub memory_evictions: u64,
     /// Objects the disk gave up.
     pub disk_evictions: u64,
-    /// Bytes written to disk.
+    /// Bytes written to disk, the rewriting of what is kept included.
     pub disk_written: u64,
+    /// Bytes written to disk for the first time; the quotient of the two is the write
+    /// amplification.
+    pub disk_admitted: u64,
     /// Requests simulated a second.
     pub speed: f64,
 }
 
+impl Outcome {
+    fn scale(&mut self, by: f64) {
+        let scale = |count: &mut u64| *count = (*count as f64 * by) as u64;
+        for tally in self.hours.iter_mut().chain([&mut self.total]) {
+            tally.counts().into_iter().for_each(scale);
+        }
+        [
+            &mut self.memory_evictions,
+            &mut self.disk_evictions,
+            &mut self.disk_written,
+            &mut self.disk_admitted,
+        ]
+        .into_iter()
+        .for_each(scale);
+    }
+}
+
 /// Runs `trace` through `setup`; `progress` hears of requests done. `None` if there is no
-/// policy of that name.
+/// policy of that name. A sampled trace is run as a small model of the whole: caches in
+/// proportion, and the counts scaled back.
 pub fn simulate(trace: &Trace, setup: &Setup, progress: &dyn Fn(u64)) -> Option<Outcome> {
+    let Some(sample) = trace.sample else { return run(trace, setup, progress) };
+    let small = |bytes: u64| ((bytes as f64 * sample.rate) as u64).max(1);
+    let (memory, disk) = (small(setup.memory), setup.disk.map(small));
+    let scaled = Setup { memory, disk, ..setup.clone() };
+    let mut outcome = run(&trace.model(), &scaled, progress)?;
+    (outcome.memory, outcome.disk) = (setup.memory, setup.disk);
+    outcome.scale(1.0 / sample.rate);
+    Some(outcome)
+}
+
+fn run(trace: &Trace, setup: &Setup, progress: &dyn Fn(u64)) -> Option<Outcome> {
     let mut memory = policies::by_name(&setup.policy, setup.memory, trace)?;
     let footprint = if setup.disk.is_some() { trace.footprint() } else { 0 };
     let disk = setup.disk.map(|bytes| Disk::new(bytes, setup.admit, &trace.keys, footprint));
-    let mut run = Run { disk, fresh_until: Vec::new(), ..Run::default() };
+    let mut run = Run { disk, weigh: setup.weigh, ..Run::default() };
     if setup.ttl {
         run.fresh_until = vec![u64::MAX; trace.objects()];
     }
@@ -117,6 +203,7 @@ pub fn simulate(trace: &Trace, setup: &Setup, progress: &dyn Fn(u64)) -> Option<
         memory_evictions: run.memory_evictions,
         disk_evictions: run.disk.as_ref().map_or(0, |disk| disk.evictions),
         disk_written: run.disk.as_ref().map_or(0, |disk| disk.written),
+        disk_admitted: run.disk.as_ref().map_or(0, |disk| disk.admitted),
         speed: trace.requests.len() as f64 / seconds,
     })
 }
@@ -126,6 +213,7 @@ struct Run<'a> {
     disk: Option<Disk<'a>>,
     /// When each object expires; empty without lifetimes.
     fresh_until: Vec<u64>,
+    weigh: Weigh,
     total: Tally,
     hours: Vec<Tally>,
     memory_evictions: u64,
@@ -146,7 +234,8 @@ impl Run<'_> {
     fn all(&mut self, trace: &Trace, memory: &mut dyn Policy, warm: usize, progress: &dyn Fn(u64)) {
         let mut gone = Vec::new();
         for (at, request) in trace.requests.iter().enumerate() {
-            let mut found = match memory.access(request, &mut gone) {
+            let weighed = Request { size: self.weigh.of(request.size), ..*request };
+            let mut found = match memory.access(&weighed, &mut gone) {
                 true => Found::Memory,
                 false => Found::Nowhere,
             };
@@ -154,7 +243,7 @@ impl Run<'_> {
                 if disk.get(request.object) {
                     found = Found::Disk;
                 } else {
-                    disk.stored(request.object, request.size);
+                    disk.stored(request.object, weighed.size);
                 }
             }
             self.memory_evictions += gone.len() as u64;
@@ -179,7 +268,7 @@ impl Run<'_> {
     }
 
     /// Whether what was found is too old; what comes from the origin starts anew.
-    fn expires(&mut self, request: &super::trace::Request, found: &Found) -> bool {
+    fn expires(&mut self, request: &Request, found: &Found) -> bool {
         let Some(until) = self.fresh_until.get_mut(request.object as usize) else { return false };
         let stored = !matches!(found, Found::Nowhere);
         if stored && request.at_ms <= *until {

@@ -41,7 +41,7 @@ pub(super) fn build(config: &Config, clock: Clock) -> Result<Built, NodeError> {
     let options = MemoryOptions { before_disk: disk.is_some(), ..config.memory.clone() };
     let memory = Arc::new(Memory::new(&options, on_evict));
     let log = AccessLog::start(config.log.access.clone()).map_err(NodeError::AccessLog)?;
-    let telemetry = Telemetry::new(log);
+    let telemetry = Telemetry::new(log).with_sample(config.lab);
     let object_max = object_max(config, &memory);
     let stores = Stores { memory, disk, ledger: Arc::new(ledger) };
     let options = serve::Options {

@@ -11,6 +11,7 @@ use super::purges::PurgeFile;
 use super::warm::{Doors, fetcher};
 use crate::admin::{Admin, Durable, Handles, Located, RemoteAnswer, RemotePurge, Remotes};
 use crate::config::Config;
+use crate::lab::live;
 use crate::rules::key::key_of;
 use crate::serve::{Purger, Purging, Shared};
 
@@ -22,7 +23,8 @@ pub(super) fn admin(
     doors: Doors,
 ) -> Result<Option<Admin>, NodeError> {
     let Some(options) = config.admin.clone() else { return Ok(None) };
-    let started = background.block_on(Admin::start(options, handles(doors, shared, purges)));
+    let started =
+        background.block_on(Admin::start(options, handles(config, doors, shared, purges)));
     let admin = started?;
     let _ = shared.purger.set(purger(background, admin.remotes().clone()));
     Ok(Some(admin))
@@ -49,7 +51,30 @@ fn purger(background: &Runtime, remotes: Remotes) -> Purger {
     })
 }
 
-fn handles(doors: Doors, shared: &Arc<Shared>, purges: Option<Arc<PurgeFile>>) -> Handles {
+/// What the lab says of the node's own sample.
+fn advise(
+    config: &Config,
+    shared: &Arc<Shared>,
+) -> Arc<dyn Fn() -> Option<serde_json::Value> + Send + Sync> {
+    let capacity = config.disk.directories.iter().map(|one| one.capacity.bytes()).sum();
+    let room = live::Room {
+        memory: config.memory.capacity.bytes(),
+        disk: shared.disk.as_ref().map(|_| capacity),
+        admit: config.disk.admit,
+    };
+    let sample = shared.telemetry.sample.clone();
+    Arc::new(move || {
+        let report = live::report(&sample.snapshot()?, room);
+        serde_json::to_value(report).ok()
+    })
+}
+
+fn handles(
+    config: &Config,
+    doors: Doors,
+    shared: &Arc<Shared>,
+    purges: Option<Arc<PurgeFile>>,
+) -> Handles {
     let (locating, grouping, asking) = (shared.clone(), shared.clone(), shared.clone());
     Handles {
         clock: shared.clock.clone(),
@@ -71,5 +96,6 @@ fn handles(doors: Doors, shared: &Arc<Shared>, purges: Option<Arc<PurgeFile>>) -
             _ => Ok(()),
         }),
         warm: Some(fetcher(doors)),
+        advise: Some(advise(config, shared)),
     }
 }

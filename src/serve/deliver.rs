@@ -62,6 +62,7 @@ fn deliver(visit: &mut Visit, entry: &Arc<Entry>, held: Held, outcome: Outcome) 
     // A hit is answered at the time it came; after a wait it is later.
     let now = if outcome.hit { visit.now } else { visit.shared.clock.now() };
     let mut meter = visit.meter();
+    meter.object(visit.hash, entry, held.len(entry));
     let dress = Dress {
         node: &visit.routing.node,
         via: &visit.routing.via,

@@ -42,6 +42,8 @@ pub(super) struct Visit {
     pub conn: Arc<Connection>,
     pub place: Place,
     pub asked: Asked,
+    /// Hash of the cache key.
+    pub hash: u128,
     /// Request head, normalised by the site's policy.
     pub parts: request::Parts,
     /// When the request arrived.
@@ -87,7 +89,8 @@ pub(super) async fn exchange(
     let key = key_of(shared.seed, &asked, &policy.query);
     let (shared, now) = (shared.clone(), meter.now());
     let meter = Some(meter);
-    let mut visit = Visit { shared, routing, conn, place, asked, parts, now, meter };
+    let hash = key.hash();
+    let mut visit = Visit { shared, routing, conn, place, asked, hash, parts, now, meter };
     if forward::wants_upgrade(&visit.parts.method, &visit.parts.headers) {
         return Box::pin(pass::pass(visit, key, body, Fwd::Bypass)).await;
     }

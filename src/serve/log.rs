@@ -3,6 +3,7 @@
 //! Holds cheap handles (reference counts), no copies; they pin the connection's read buffer
 //! no longer than the answer is on its way.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use crate::base::Now;
 use crate::base::clock::instant;
 use crate::front::Connection;
 use crate::rules::asked::{Asked, Host, Scheme};
+use crate::rules::entry::{Entry, Extent};
 use crate::rules::outcome::Outcome;
 use crate::rules::site::Site;
 use crate::telemetry::Exchange;
@@ -36,6 +38,15 @@ pub struct Meter {
     bytes: u64,
     cut: bool,
     ended: bool,
+    /// The object it was about, for the sample.
+    object: Option<Object>,
+}
+
+struct Object {
+    key: u64,
+    /// Bytes of the whole, if they are known before the end.
+    size: Option<u64>,
+    ttl_s: u32,
 }
 
 struct AskedFor {
@@ -64,6 +75,7 @@ impl Meter {
             bytes: 0,
             cut: false,
             ended: false,
+            object: None,
         })
     }
 
@@ -87,6 +99,23 @@ impl Meter {
     /// Remembers which site serves.
     pub fn routed(&mut self, site: &Arc<Site>) {
         self.site = Some(site.clone());
+    }
+
+    /// Remembers which stored object answers; `held` is the length of its body if known.
+    pub fn object(&mut self, hash: u128, entry: &Entry, held: Option<u64>) {
+        let size = match entry.extent {
+            Extent::Whole => held,
+            Extent::Part { total, .. } => total.or(held),
+        };
+        // Variants are objects of their own.
+        let variant = entry.vary.as_ref().map_or(0, |vary| {
+            let mut hasher = DefaultHasher::new();
+            vary.fields.iter().for_each(|(name, value)| (name, value).hash(&mut hasher));
+            hasher.finish()
+        });
+        let lifetime = entry.freshness.lifetime_ms.saturating_sub(entry.freshness.initial_age_ms);
+        let ttl_s = u32::try_from(lifetime / 1000).unwrap_or(u32::MAX);
+        self.object = Some(Object { key: hash as u64 ^ variant, size, ttl_s });
     }
 
     /// The head is ready: the time to first byte ends here.
@@ -127,6 +156,10 @@ impl Drop for Meter {
         let asked = self.asked.as_ref();
         let scheme = if self.conn.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let duration = instant().duration_since(self.started);
+        if let Some(Object { key, size, ttl_s }) = self.object {
+            let size = size.unwrap_or(self.bytes);
+            self.shared.telemetry.sample.note(key, size, self.now.mono_ms, ttl_s);
+        }
         let ttfb = self.answered.map_or(duration, |at| at.duration_since(self.started));
         self.shared.telemetry.finished(&Exchange {
             now: self.now.after(duration),

@@ -13,6 +13,7 @@ pub mod expose;
 pub mod histogram;
 pub mod line;
 pub mod reasons;
+pub mod sample;
 pub mod setup;
 pub mod summary;
 pub mod table;
@@ -27,6 +28,7 @@ pub use access_log::AccessLog;
 pub use counters::{Count, Counters, Event};
 pub use exchange::Exchange;
 pub use reasons::Reasons;
+pub use sample::Sample;
 pub use summary::Summary;
 pub use tail::Tail;
 pub use top::{By, Top};
@@ -44,6 +46,8 @@ pub struct Telemetry {
     pub reasons: Arc<Reasons>,
     /// Live followers of the exchanges (`brink log`).
     pub tail: Arc<Tail>,
+    /// A sample of what was asked for, for `brink lab advise`.
+    pub sample: Arc<Sample>,
 }
 
 impl Telemetry {
@@ -55,12 +59,18 @@ impl Telemetry {
             top: Arc::new(Top::default()),
             reasons: Arc::new(Reasons::default()),
             tail: Arc::new(Tail::default()),
+            sample: Arc::new(Sample::default()),
         };
         let log = Arc::clone(&telemetry.access_log);
         telemetry.counters.observe("brink_access_log_dropped_total", move |emit| {
             emit(&[], log.dropped() as f64);
         });
         telemetry
+    }
+
+    /// With a sample of these settings in place of the default ones.
+    pub fn with_sample(self, options: sample::Options) -> Self {
+        Telemetry { sample: Arc::new(Sample::new(options)), ..self }
     }
 
     /// Telemetry that writes no access log, for tests and tools.

@@ -1,6 +1,8 @@
 // The dashboard: plain DOM, no library, no inline script or style. Everything a client
 // could have chosen (URLs, hosts, tags) enters the page as text, never as markup.
 
+import { draw } from './lab.js';
+
 const $ = (id) => document.getElementById(id);
 const KEEP = 120;
 const PERIOD = 2000;
@@ -237,7 +239,16 @@ async function follow() {
   }
 }
 
-const views = { overview: null, top, objects: () => objects(), explain: null, purge: purges, origins, log: null };
+async function lab() {
+  $('lab-advice').replaceChildren();
+  $('lab-plot').replaceChildren(el('p', { class: 'empty' }, 'Reckoning with the sample\u2026'));
+  try { draw($('lab-plot'), $('lab-advice'), await call('GET', '/v1/lab/curve'), bytes); } catch (error) {
+    $('lab-plot').replaceChildren(el('p', { class: 'empty' }, error.message));
+    if (error.status === 401) throw error;
+  }
+}
+
+const views = { overview: null, top, objects: () => objects(), explain: null, purge: purges, origins, lab, log: null };
 function show(name) {
   for (const view of Object.keys(views)) {
     $(view).hidden = view !== name;

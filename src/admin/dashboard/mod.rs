@@ -36,6 +36,11 @@ pub(super) async fn script() -> impl IntoResponse {
     file("text/javascript; charset=utf-8", include_str!("app.js"))
 }
 
+/// `GET /dashboard/lab.js`.
+pub(super) async fn lab() -> impl IntoResponse {
+    file("text/javascript; charset=utf-8", include_str!("lab.js"))
+}
+
 /// `GET /dashboard/icon.svg`.
 pub(super) async fn icon() -> impl IntoResponse {
     file("image/svg+xml", include_str!("icon.svg"))

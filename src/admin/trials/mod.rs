@@ -133,6 +133,7 @@ fn lent() -> Handles {
         groups: Arc::new(Vec::new),
         ready: Arc::new(|| Ok(())),
         warm: None,
+        advise: None,
     }
 }
 

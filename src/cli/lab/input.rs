@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::base::ByteSize;
+use crate::base::{self, ByteSize};
 use crate::lab::report;
-use crate::lab::trace::{self, ReadOptions, Summary, Trace};
+use crate::lab::simulate::Weigh;
+use crate::lab::trace::{self, NO_TTL, Query, ReadOptions, Summary, Trace};
 
 #[derive(Debug, Args)]
 pub(super) struct Input {
@@ -20,6 +21,23 @@ pub(super) struct Input {
     /// Only names (host and target) that contain this.
     #[arg(long)]
     only: Option<String>,
+    /// Not names that contain this; may be given several times.
+    #[arg(long, value_name = "TEXT")]
+    exclude: Vec<String>,
+    /// Only these classes, where the trace has a column of that name.
+    #[arg(long, value_delimiter = ',')]
+    class: Vec<String>,
+    /// What of the query tells objects apart: keep (all of it), sort, drop.
+    #[arg(long, default_value = "keep", value_parser = query)]
+    query: Query,
+    /// How long answers are fresh where the log does not say: 1h, or /img/=1d for names that
+    /// contain a text; the first that fits counts.
+    #[arg(long = "ttl", value_name = "[TEXT=]TIME", value_delimiter = ',', value_parser = ttl)]
+    ttls: Vec<(String, u32)>,
+    /// Weigh objects as the node does: with bookkeeping and this many bytes of key and head
+    /// each.
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, default_missing_value = "300")]
+    as_node: Option<u64>,
     /// Read at most this many requests.
     #[arg(long)]
     requests_max: Option<usize>,
@@ -60,7 +78,27 @@ impl Room {
     }
 }
 
+fn query(word: &str) -> Result<Query, String> {
+    match word {
+        "keep" => Ok(Query::Keep),
+        "sort" => Ok(Query::Sort),
+        "drop" => Ok(Query::Drop),
+        _ => Err("expected keep, sort or drop".to_owned()),
+    }
+}
+
+fn ttl(rule: &str) -> Result<(String, u32), String> {
+    let (text, time) = rule.rsplit_once('=').unwrap_or(("", rule));
+    let seconds = base::units::parse_duration(time)?.as_secs();
+    Ok((text.to_owned(), u32::try_from(seconds).unwrap_or(NO_TTL)))
+}
+
 impl Input {
+    /// What objects take up.
+    pub(super) fn weigh(&self) -> Weigh {
+        self.as_node.map_or(Weigh::Body, |head| Weigh::Node { head })
+    }
+
     pub(super) fn read(&self) -> Result<(Trace, Summary), String> {
         let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |facts| facts.len());
         let bar = progress("reading", self.traces.iter().map(size).sum(), true);
@@ -68,6 +106,10 @@ impl Input {
             bad_share_max: self.bad_max,
             requests_max: self.requests_max.unwrap_or(usize::MAX),
             only: self.only.clone(),
+            exclude: self.exclude.clone(),
+            classes: self.class.clone(),
+            query: self.query,
+            ttls: self.ttls.clone(),
         };
         let read = trace::read(&self.traces, &options, &mut |bytes| bar.inc(bytes));
         bar.finish_and_clear();
@@ -81,7 +123,7 @@ pub(super) fn describe(trace: &Trace, summary: &Summary) -> String {
     let mut text = format!(
         "{} requests ({}), {} objects, {} distinct, {} asked for; no cache can save {:.1} % of \
          requests and {:.1} % of bytes\n",
-        trace.requests.len(),
+        trace.asked(),
         summary.form,
         trace.objects(),
         report::human(trace.footprint()),
@@ -89,18 +131,49 @@ pub(super) fn describe(trace: &Trace, summary: &Summary) -> String {
         objects * 100.0,
         bytes * 100.0
     );
+    if let Some(sample) = trace.sample {
+        text += &format!(
+            "a sample: {} requests held, {:.3} % of the keys, large ones preferred\n",
+            trace.requests.len(),
+            sample.rate * 100.0
+        );
+    }
     if summary.left_out > 0 {
-        text += &format!("left out (method, status or filter): {}\n", summary.left_out);
+        text += &format!(
+            "left out: {} (only GET and HEAD answered 200, 203, 206 or 304 are kept, and what \
+             the filters let through)\n",
+            summary.left_out
+        );
     }
     if summary.sizes_inferred > 0 {
+        let share = summary.sizes_inferred as f64 / trace.requests.len().max(1) as f64 * 100.0;
         text += &format!(
-            "size taken from another answer for the same name: {} requests; names without any \
-             whole answer: {}\n",
+            "size taken from the largest whole answer for the same name (304, 206, HEAD, broken \
+             off): {} requests, {share:.1} %; names without any whole answer: {}\n",
             summary.sizes_inferred, summary.sizes_unknown
         );
     }
     if summary.bad > 0 {
-        text += &format!("unreadable: {}, for example {}\n", summary.bad, summary.bad_samples[0]);
+        let samples = summary.bad_samples.iter().map(|sample| format!("\n  {sample}"));
+        text +=
+            &format!("unreadable: {}, for example{}\n", summary.bad, samples.collect::<String>());
+    }
+    text + &variants(trace)
+}
+
+/// What telling variants apart costs.
+fn variants(trace: &Trace) -> String {
+    let Some(variants) = &trace.variants else { return String::new() };
+    let requests = trace.requests.iter().map(|request| (request.object, request.size));
+    let mut text = format!(
+        "{} of {} names vary\nvariant             requests  extra misses  extra bytes\n",
+        variants.varying(),
+        variants.keys.len()
+    );
+    for cost in variants.costs(requests) {
+        let (misses, bytes) = (cost.extra_misses, report::human(cost.extra_bytes));
+        let value: String = cost.value.chars().take(18).collect();
+        text += &format!("{value:<18} {:>9}  {misses:>12}  {bytes:>11}\n", cost.requests);
     }
     text
 }

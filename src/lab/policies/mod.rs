@@ -7,6 +7,7 @@
 //! | `tinylfu` | moka, as the node uses it |
 //! | `lru`, `fifo`, `sieve` | one queue |
 //! | `s3-fifo` | small and main queue with a ghost, in bytes |
+//! | `2q` | newcomers in a queue, what its ghost remembers in an LRU |
 //! | `gdsf` | exact greedy-dual size frequency, with a heap |
 //! | `belady` | offline: evicts what is used latest times size, with bypass |
 //!
@@ -17,6 +18,8 @@ mod belady;
 mod gdsf;
 mod queue;
 mod s3fifo;
+mod slots;
+mod twoq;
 #[cfg(test)]
 mod workloads;
 
@@ -42,28 +45,32 @@ pub trait Policy {
 }
 
 /// All names, in the order of the tables.
-pub const NAMES: [&str; 9] =
-    ["auto", "before-disk", "tinylfu", "lru", "fifo", "sieve", "s3-fifo", "gdsf", "belady"];
+pub const NAMES: [&str; 10] =
+    ["auto", "before-disk", "tinylfu", "lru", "fifo", "sieve", "s3-fifo", "2q", "gdsf", "belady"];
 
 /// A policy by name for a cache of `capacity` bytes; `None` if there is none of that name.
 pub fn by_name<'a>(name: &str, capacity: u64, trace: &'a Trace) -> Option<Box<dyn Policy + 'a>> {
     let objects = trace.objects();
     Some(match name {
-        "auto" | "default" => Box::new(Own {
-            cache: Sharded::auto(capacity, Goal::Objects),
-            keys: &trace.keys,
-            victims: Vec::new(),
-        }),
-        "before-disk" => Box::new(Own {
-            cache: Sharded::fixed(capacity, Goal::Objects, Tuning::BEFORE_DISK),
-            keys: &trace.keys,
-            victims: Vec::new(),
-        }),
+        "auto" | "default" => own(
+            trace,
+            || Sharded::auto(capacity, Goal::Objects),
+            || Sharded::auto(capacity, Goal::Objects),
+        ),
+        "before-disk" => {
+            let tuning = Tuning::BEFORE_DISK;
+            own(
+                trace,
+                || Sharded::fixed(capacity, Goal::Objects, tuning),
+                || Sharded::fixed(capacity, Goal::Objects, tuning),
+            )
+        }
         "tinylfu" => Box::new(Moka::new(capacity)),
         "lru" => Box::new(queue::Queue::new(queue::Kind::Lru, capacity, objects)),
         "fifo" => Box::new(queue::Queue::new(queue::Kind::Fifo, capacity, objects)),
         "sieve" => Box::new(queue::Queue::new(queue::Kind::Sieve, capacity, objects)),
         "s3-fifo" => Box::new(s3fifo::S3Fifo::new(capacity, objects)),
+        "2q" => Box::new(twoq::TwoQ::new(capacity, objects)),
         "gdsf" => Box::new(gdsf::Gdsf::new(capacity, objects)),
         "belady" => Box::new(belady::Belady::new(capacity, trace)),
         _ => return None,
@@ -71,6 +78,18 @@ pub fn by_name<'a>(name: &str, capacity: u64, trace: &'a Trace) -> Option<Box<dy
 }
 
 pub use belady::bound;
+
+/// The node's engine over objects, or over slots if the trace has variants.
+fn own<'a>(
+    trace: &'a Trace,
+    objects: impl FnOnce() -> Sharded<u32>,
+    slots: impl FnOnce() -> Sharded<slots::Slot>,
+) -> Box<dyn Policy + 'a> {
+    match &trace.variants {
+        Some(variants) => Box::new(slots::Slots::new(slots(), variants)),
+        None => Box::new(Own { cache: objects(), keys: &trace.keys, victims: Vec::new() }),
+    }
+}
 
 /// The node's own engine.
 struct Own<'a> {

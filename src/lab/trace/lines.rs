@@ -3,7 +3,7 @@
 //! | form | recognised by |
 //! |---|---|
 //! | JSON lines: Brink, nginx (any usual field names), Caddy | a brace |
-//! | csv with a header: `time,id,size[,ttl[,class]]` in any order | column names |
+//! | csv with a header: `time,id,size[,ttl][,class][,variant]` in any order | column names |
 //! | csv of libCacheSim, no header | three or more numbers |
 //! | Common and Combined Log Format, Varnish's too | otherwise |
 
@@ -24,6 +24,10 @@ pub(super) struct Line {
     /// Whether `size` is the whole object: a 200 to a GET that was sent to its end.
     pub(super) whole: bool,
     pub(super) ttl_s: u32,
+    /// What kind of content it is, where the trace says so.
+    pub(super) class: Vec<u8>,
+    /// Which variant of the name (RFC 9111 4.1), where the trace says so.
+    pub(super) variant: Vec<u8>,
 }
 
 /// How lines are read.
@@ -40,6 +44,8 @@ pub(super) struct Columns {
     id: usize,
     size: usize,
     ttl: Option<usize>,
+    class: Option<usize>,
+    variant: Option<usize>,
     pub(super) header: bool,
 }
 
@@ -59,11 +65,22 @@ impl Form {
         let id = column(&["id", "obj_id", "obj-id", "object", "key", "url"]);
         if let (Some(id), Some(size)) = (id, column(&["size", "obj_size", "obj-size", "bytes"])) {
             let time = column(&["time", "timestamp", "clock_time", "ts"]).unwrap_or(usize::MAX);
-            return Form::Csv(Columns { time, id, size, ttl: column(&["ttl"]), header: true });
+            let (ttl, class) = (column(&["ttl"]), column(&["class"]));
+            let variant = column(&["variant", "vary"]);
+            return Form::Csv(Columns { time, id, size, ttl, class, variant, header: true });
         }
         let numbers = fields.iter().filter(|field| field.parse::<f64>().is_ok()).count();
         if fields.len() >= 3 && numbers == fields.len() {
-            return Form::Csv(Columns { time: 0, id: 1, size: 2, ttl: None, header: false });
+            let (ttl, class, variant) = (None, None, None);
+            return Form::Csv(Columns {
+                time: 0,
+                id: 1,
+                size: 2,
+                ttl,
+                class,
+                variant,
+                header: false,
+            });
         }
         Form::Log
     }
@@ -93,18 +110,23 @@ impl Form {
 }
 
 fn csv(line: &str, columns: &Columns) -> Option<Line> {
-    let mut wanted = [None; 4];
+    let mut wanted = [None; 6];
+    let columns = [
+        Some(columns.time),
+        Some(columns.id),
+        Some(columns.size),
+        columns.ttl,
+        columns.class,
+        columns.variant,
+    ];
     for (at, field) in line.split(',').enumerate() {
-        let field = field.trim().trim_matches('"');
-        for (slot, column) in [columns.time, columns.id, columns.size].into_iter().enumerate() {
-            if at == column {
-                wanted[slot] = Some(field);
+        for (slot, column) in wanted.iter_mut().zip(columns) {
+            if column == Some(at) {
+                *slot = Some(field.trim().trim_matches('"'));
             }
         }
-        if Some(at) == columns.ttl {
-            wanted[3] = Some(field);
-        }
     }
+    let text = |slot: Option<&str>| slot.unwrap_or_default().as_bytes().to_vec();
     Some(Line {
         at_ms: wanted[0].map_or(Some(0), time::parse)?,
         name: wanted[1].filter(|id| !id.is_empty())?.as_bytes().to_vec(),
@@ -114,6 +136,8 @@ fn csv(line: &str, columns: &Columns) -> Option<Line> {
             Some(ttl) if !ttl.is_empty() => ttl.parse::<f64>().ok()? as u32,
             _ => NO_TTL,
         },
+        class: text(wanted[4]),
+        variant: text(wanted[5]),
     })
 }
 
@@ -164,7 +188,12 @@ fn json(line: &str) -> Result<Option<Line>, ()> {
     let bytes = text(&["bytes", "body_bytes_sent", "size", "bytes_sent", "resp_size"]);
     let bytes = bytes.and_then(|bytes| bytes.parse().ok()).ok_or(())?;
     let complete = !matches!(document.get("complete"), Some(Value::Bool(false)));
-    Ok(exchange(at_ms, method, &host, target, status, bytes, complete))
+    let mut read = exchange(at_ms, method, &host, target, status, bytes, complete);
+    // nginx: log what the answer varied by, for example $http_accept_encoding, as `variant`.
+    if let (Some(line), Some(variant)) = (&mut read, text(&["variant", "vary"])) {
+        line.variant = variant.into_bytes();
+    }
+    Ok(read)
 }
 
 /// Which exchanges count: GET and HEAD with an answer that is stored, or was validated.
@@ -183,7 +212,8 @@ fn exchange(
     }
     let name = [host.as_bytes(), target.as_bytes()].concat();
     let whole = complete && !head && matches!(status, 200 | 203);
-    Some(Line { at_ms, name, size: bytes, whole, ttl_s: NO_TTL })
+    let (class, variant) = (Vec::new(), Vec::new());
+    Some(Line { at_ms, name, size: bytes, whole, ttl_s: NO_TTL, class, variant })
 }
 
 #[cfg(test)]

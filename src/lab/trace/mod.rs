@@ -11,8 +11,11 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 mod lines;
 mod read;
 mod time;
+mod variants;
 
-pub use read::{ReadError, ReadOptions, Summary, read};
+pub use variants::Variants;
+
+pub use read::{Query, ReadError, ReadOptions, Summary, read};
 // Public for its fuzz target alone.
 #[doc(hidden)]
 pub use read::read_bytes;
@@ -40,6 +43,30 @@ pub struct Trace {
     pub requests: Vec<Request>,
     /// The hash of each object, by its index.
     pub keys: Vec<u128>,
+    /// Which variants there are, if the trace tells them apart.
+    pub variants: Option<Variants>,
+    /// Set if this is not all of the requests but a sample by key.
+    pub sample: Option<Sampled>,
+}
+
+/// How a sampled trace was drawn, and of what.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Sampled {
+    /// Share of the keys.
+    pub rate: f64,
+    /// Size above which objects were preferred in proportion.
+    pub mean: f64,
+    /// All requests, sampled or not.
+    pub requests: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Sampled {
+    /// The chance an object of this size had.
+    pub fn share(&self, size: u64) -> f64 {
+        (self.rate * (size as f64 / self.mean).max(1.0)).clamp(1e-9, 1.0)
+    }
 }
 
 impl Trace {
@@ -48,23 +75,60 @@ impl Trace {
         self.keys.len()
     }
 
-    /// Bytes of all distinct objects, each at the size it had first.
+    /// Bytes of all distinct objects, each at the size it had first; of a sample, what it
+    /// stands for.
     pub fn footprint(&self) -> u64 {
+        self.firsts().1 as u64
+    }
+
+    /// Objects and their bytes, each counted for as many as it stands for.
+    fn firsts(&self) -> (f64, f64) {
         let mut seen = vec![false; self.objects()];
         let first =
             |request: &&Request| !std::mem::replace(&mut seen[request.object as usize], true);
-        self.requests.iter().filter(first).map(|request| request.size).sum()
+        self.requests.iter().filter(first).fold((0.0, 0.0), |(objects, bytes), request| {
+            let weight = 1.0 / self.sample.map_or(1.0, |sample| sample.share(request.size));
+            (objects + weight, bytes + weight * request.size as f64)
+        })
     }
 
     /// Bytes of all requests.
     pub fn bytes(&self) -> u64 {
-        self.requests.iter().map(|request| request.size).sum()
+        match self.sample {
+            Some(sample) => sample.bytes,
+            None => self.requests.iter().map(|request| request.size).sum(),
+        }
+    }
+
+    /// All requests, of which a sample holds some.
+    pub fn asked(&self) -> u64 {
+        self.sample.map_or(self.requests.len() as u64, |sample| sample.requests)
     }
 
     /// Share of requests and of bytes that no cache can save: first requests.
     pub fn compulsory(&self) -> (f64, f64) {
-        let requests = self.requests.len().max(1) as f64;
-        (self.objects() as f64 / requests, self.footprint() as f64 / self.bytes().max(1) as f64)
+        let (objects, bytes) = self.firsts();
+        let share = |part: f64, all: u64| (part / all.max(1) as f64).min(1.0);
+        (share(objects, self.asked()), share(bytes, self.bytes()))
+    }
+
+    /// The objects of a sample that are in it whatever their size: a small model of the
+    /// whole, `rate` times its size, that policies can be run on.
+    pub fn model(&self) -> Trace {
+        let Some(sample) = self.sample else { return self.clone() };
+        let mut stays: Vec<Option<bool>> = vec![None; self.objects()];
+        let mut model = Trace { sample: None, requests: Vec::new(), ..self.clone() };
+        for request in &self.requests {
+            let object = request.object as usize;
+            let stays = *stays[object].get_or_insert_with(|| {
+                let draw = (self.keys[object] as u64 >> 11) as f64 / (1u64 << 53) as f64;
+                draw < sample.rate / sample.share(request.size)
+            });
+            if stays {
+                model.requests.push(*request);
+            }
+        }
+        model
     }
 }
 
@@ -87,6 +151,14 @@ impl Builder {
             trace.keys.push(key);
             u32::try_from(trace.keys.len() - 1).expect("fewer than 2^32 objects")
         })
+    }
+
+    /// The number of one variant of a name.
+    pub fn variant(&mut self, name: &[u8], variant: &[u8]) -> u32 {
+        let object = self.object(&[name, b"\0", variant].concat());
+        let key = xxh3_128_with_seed(name, 0);
+        self.trace.variants.get_or_insert_default().learn(object, key, variant);
+        object
     }
 
     /// Appends a request.

@@ -9,8 +9,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use super::lines::Form;
-use super::{Builder, NO_TTL, Request, Trace};
+use super::lines::{Form, Line};
+use super::{Builder, NO_TTL, Request, Sampled, Trace};
+use crate::telemetry::sample::MARK;
 
 /// What is accepted.
 #[derive(Clone, Debug)]
@@ -21,11 +22,40 @@ pub struct ReadOptions {
     pub requests_max: usize,
     /// Only names that contain this count.
     pub only: Option<String>,
+    /// Names that contain one of these are left out.
+    pub exclude: Vec<String>,
+    /// Only these classes count; all if empty.
+    pub classes: Vec<String>,
+    /// What of the query belongs to the name.
+    pub query: Query,
+    /// Lifetimes in seconds of names that contain the text, where the trace has none; the
+    /// first that fits.
+    pub ttls: Vec<(String, u32)>,
+}
+
+/// What of a query tells objects apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Query {
+    /// All of it, as it is.
+    #[default]
+    Keep,
+    /// Its parameters, in whatever order.
+    Sort,
+    /// Nothing.
+    Drop,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        ReadOptions { bad_share_max: 0.01, requests_max: usize::MAX, only: None }
+        ReadOptions {
+            bad_share_max: 0.01,
+            requests_max: usize::MAX,
+            only: None,
+            exclude: Vec::new(),
+            classes: Vec::new(),
+            query: Query::Keep,
+            ttls: Vec::new(),
+        }
     }
 }
 
@@ -116,6 +146,7 @@ struct Reading<'a> {
     /// Largest whole and largest partial size of each object.
     sizes: Vec<(u64, u64)>,
     start: Option<i64>,
+    sample: Option<Sampled>,
     summary: Summary,
 }
 
@@ -135,6 +166,7 @@ impl<'o> Reading<'o> {
             builder: Builder::default(),
             sizes: Vec::new(),
             start: None,
+            sample: None,
             summary: Summary::default(),
         }
     }
@@ -156,6 +188,7 @@ impl<'o> Reading<'o> {
             let text = String::from_utf8_lossy(&line);
             let text = text.trim();
             if text.is_empty() || text.starts_with('#') {
+                self.sample = self.sample.or(sampled(text));
                 continue;
             }
             if form.is_none() {
@@ -175,15 +208,7 @@ impl<'o> Reading<'o> {
     fn line(&mut self, form: &Form, text: &str) {
         self.summary.lines += 1;
         match form.parse(text) {
-            Ok(Some(line)) => {
-                if let Some(only) = &self.options.only
-                    && !String::from_utf8_lossy(&line.name).contains(only.as_str())
-                {
-                    self.summary.left_out += 1;
-                    return;
-                }
-                self.push(line.at_ms, &line.name, line.size, line.whole, line.ttl_s);
-            }
+            Ok(Some(line)) => self.wanted(line),
             Ok(None) => self.summary.left_out += 1,
             Err(()) => {
                 self.summary.bad += 1;
@@ -194,6 +219,36 @@ impl<'o> Reading<'o> {
                 }
             }
         }
+    }
+
+    fn wanted(&mut self, mut line: Line) {
+        let options = self.options;
+        let plain = options.only.is_none() && options.exclude.is_empty();
+        if !(plain && options.ttls.is_empty()) {
+            let name = String::from_utf8_lossy(&line.name);
+            let has = |text: &String| name.contains(text.as_str());
+            if !options.only.iter().all(has) || options.exclude.iter().any(has) {
+                self.summary.left_out += 1;
+                return;
+            }
+            if line.ttl_s == NO_TTL {
+                let rule = options.ttls.iter().find(|(text, _)| has(text));
+                line.ttl_s = rule.map_or(NO_TTL, |(_, ttl)| *ttl);
+            }
+        }
+        let class = |class: &String| class.as_bytes() == line.class;
+        if !options.classes.is_empty() && !options.classes.iter().any(class) {
+            self.summary.left_out += 1;
+            return;
+        }
+        if options.query != Query::Keep {
+            cut_query(&mut line.name, options.query);
+        }
+        let object = match line.variant.is_empty() {
+            true => self.builder.object(&line.name),
+            false => self.builder.variant(&line.name, &line.variant),
+        };
+        self.push(line.at_ms, object, (line.size, line.whole), line.ttl_s);
     }
 
     /// 24 bytes each, little endian: seconds, object, size, index of the next request.
@@ -211,13 +266,13 @@ impl<'o> Reading<'o> {
             let at_ms = i64::from(u32::from_le_bytes([a, b, c, d])) * 1000;
             let size = u64::from(u32::from_le_bytes([e, f, g, h]));
             let id: [u8; 8] = id;
-            self.push(at_ms, &id, size, true, NO_TTL);
+            let object = self.builder.object(&id);
+            self.push(at_ms, object, (size, true), NO_TTL);
         }
         Ok(())
     }
 
-    fn push(&mut self, at_ms: i64, name: &[u8], size: u64, whole: bool, ttl_s: u32) {
-        let object = self.builder.object(name);
+    fn push(&mut self, at_ms: i64, object: u32, (size, whole): (u64, bool), ttl_s: u32) {
         if object as usize == self.sizes.len() {
             self.sizes.push((0, 0));
         }
@@ -233,6 +288,7 @@ impl<'o> Reading<'o> {
 
     fn finish(mut self) -> (Trace, Summary) {
         let mut trace = self.builder.finish();
+        trace.sample = self.sample;
         let log = self.summary.form == Form::Log.name() || self.summary.form == Form::Json.name();
         for request in &mut trace.requests {
             let (whole, part) = self.sizes[request.object as usize];
@@ -254,6 +310,26 @@ impl<'o> Reading<'o> {
 const RECORD: usize = 24;
 /// A longer line is split, and its parts are bad lines.
 const LINE_MAX: u64 = 64 * 1024;
+
+fn sampled(line: &str) -> Option<Sampled> {
+    let words = line.strip_prefix(MARK)?.split(' ');
+    let values: Vec<f64> = words.filter_map(|word| word.split_once('=')?.1.parse().ok()).collect();
+    let [rate, mean, requests, bytes] = values[..] else { return None };
+    let sound = rate > 0.0 && rate <= 1.0 && mean >= 1.0 && requests >= 1.0 && bytes >= 1.0;
+    sound.then_some(Sampled { rate, mean, requests: requests as u64, bytes: bytes as u64 })
+}
+
+/// Cuts a name's query down to what tells objects apart.
+fn cut_query(name: &mut Vec<u8>, query: Query) {
+    let Some(mark) = name.iter().position(|byte| *byte == b'?') else { return };
+    let tail = name.split_off(mark);
+    if query == Query::Sort {
+        let mut parameters: Vec<&[u8]> = tail[1..].split(|byte| *byte == b'&').collect();
+        parameters.sort_unstable();
+        name.push(b'?');
+        name.extend(parameters.join(&b'&'));
+    }
+}
 
 fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     if path.as_os_str() == "-" {
