@@ -247,6 +247,7 @@ impl Sample {
         for block in &mut window.blocks {
             block.rate = block.rate.min(thinner.rate);
             block.seen.retain(|seen| thinner.takes(seen.key, seen.size));
+            block.seen.shrink_to_fit();
             window.held += block.seen.len();
         }
         thinner

@@ -122,9 +122,11 @@ fn lent() -> Handles {
         rules: Vec::new(),
         policy: Policy::default(),
     }]);
+    let telemetry = Telemetry::quiet();
+    telemetry.sample.note(1, 100, 1, 60);
     Handles {
         clock: Clock::manual(WALL_MS),
-        telemetry: Telemetry::quiet(),
+        telemetry,
         memory: Arc::new(Memory::new(&MemoryOptions::default(), None)),
         disk: None,
         ledger: Arc::new(Ledger::new()),
@@ -133,7 +135,7 @@ fn lent() -> Handles {
         groups: Arc::new(Vec::new),
         ready: Arc::new(|| Ok(())),
         warm: None,
-        advise: None,
+        advise: Some(Arc::new(|| Some(serde_json::json!({"advice": []})))),
     }
 }
 
