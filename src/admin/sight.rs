@@ -74,6 +74,29 @@ pub(super) fn observe(handles: &Handles) {
         });
     }
     let groups = handles.groups.clone();
+    counters.observe("brink_origin_ejections_total", move |emit| {
+        for group in groups() {
+            let state = group.state();
+            for server in &state.servers {
+                for (cause, count) in &server.ejections {
+                    emit(&[&state.name, &server.name, cause], *count as f64);
+                }
+            }
+        }
+    });
+    let groups = handles.groups.clone();
+    counters.observe("brink_origin_retries_total", move |emit| {
+        for group in groups() {
+            emit(&[group.name()], group.state().retries as f64);
+        }
+    });
+    let groups = handles.groups.clone();
+    counters.observe("brink_origin_failing", move |emit| {
+        for group in groups() {
+            emit(&[group.name()], f64::from(u8::from(group.is_failing())));
+        }
+    });
+    let groups = handles.groups.clone();
     counters.observe("brink_origin_up", move |emit| {
         for group in groups() {
             let state = group.state();
@@ -312,6 +335,7 @@ pub(super) struct ServerChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Wish {
+    #[serde(alias = "resume")]
     Up,
     Drain,
 }

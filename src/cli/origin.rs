@@ -12,12 +12,14 @@ const EXAMPLES: &str = "\
 Examples:
   brink origin list
   brink origin drain app app-1      requests in flight finish, new ones go elsewhere
-  brink origin up app app-1         back in use, slowly
+  brink origin resume app app-1     back in use, slowly
   brink origin weight app app-1 50
+  brink origin switch app --to green   from the next request on, another group answers
+  brink origin rollback app            back to who answered before
 
 Exit code: 0 done, 1 no such server or no node answered, 2 wrong usage.";
 
-/// Show origins and their servers, drain a server, take it back
+/// Show origins and their servers, drain and resume a server, switch and roll back
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Origin {
@@ -39,7 +41,8 @@ enum Verb {
         server: String,
     },
     /// Take a server back into use
-    Up {
+    #[command(visible_alias = "up")]
+    Resume {
         /// Name of the origin
         origin: String,
         /// Name of the server
@@ -54,6 +57,20 @@ enum Verb {
         /// 0 to 1000
         weight: u32,
     },
+    /// Let another origin answer in place of this one, atomically
+    Switch {
+        /// Name of the origin that sites refer to
+        origin: String,
+        /// Name of the origin that answers from now on; its own name ends a switch
+        #[arg(long, value_name = "ORIGIN")]
+        to: String,
+    },
+    /// Go back to who answered before the last switch
+    #[command(visible_alias = "roll-back")]
+    Rollback {
+        /// Name of the origin
+        origin: String,
+    },
 }
 
 impl Origin {
@@ -61,7 +78,13 @@ impl Origin {
     pub fn run(self) -> ExitCode {
         let Origin { verb, target } = self;
         admin_client::run(&target, async |client| {
-            let (origin, server, change) = match verb {
+            let part =
+                |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            let whole = |origin: &str| format!("/v1/origins/{}", part(origin));
+            let one = |origin: &str, server: &str| {
+                format!("/v1/origins/{}/servers/{}", part(origin), part(server))
+            };
+            let (path, change) = match verb {
                 Verb::List => {
                     let answer = client.get("/v1/origins", &[]).await?;
                     if target.json {
@@ -72,15 +95,18 @@ impl Origin {
                     }
                     return Ok::<(), Problem>(());
                 }
-                Verb::Drain { origin, server } => (origin, server, json!({"state": "drain"})),
-                Verb::Up { origin, server } => (origin, server, json!({"state": "up"})),
-                Verb::Weight { origin, server, weight } => {
-                    (origin, server, json!({"weight": weight}))
+                Verb::Drain { origin, server } => {
+                    (one(&origin, &server), json!({"state": "drain"}))
                 }
+                Verb::Resume { origin, server } => {
+                    (one(&origin, &server), json!({"state": "resume"}))
+                }
+                Verb::Weight { origin, server, weight } => {
+                    (one(&origin, &server), json!({"weight": weight}))
+                }
+                Verb::Switch { origin, to } => (whole(&origin), json!({"switch_to": to})),
+                Verb::Rollback { origin } => (whole(&origin), json!({"roll_back": true})),
             };
-            let part =
-                |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-            let path = format!("/v1/origins/{}/servers/{}", part(&origin), part(&server));
             let group = client.call(Method::PUT, &path, Some(&change)).await?;
             if target.json {
                 admin_client::print_json(&group)
@@ -93,7 +119,10 @@ impl Origin {
 }
 
 fn print(group: &Value) {
-    println!("{}", text(group, "/name"));
+    let to = group.get("switched_to").and_then(Value::as_str);
+    let to = to.map(|to| format!("  switched to {to}")).unwrap_or_default();
+    let fails = group.get("failing").and_then(Value::as_bool).unwrap_or(false);
+    println!("{}{to}{}", text(group, "/name"), if fails { "  fails" } else { "" });
     for server in group.get("servers").and_then(Value::as_array).into_iter().flatten() {
         let latency = server.get("latency_ms").and_then(Value::as_f64).unwrap_or(0.0);
         println!(

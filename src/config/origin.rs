@@ -6,11 +6,12 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::place::{address, file};
-use super::reader::Table;
+use super::reader::{Table, YEAR};
 use super::value::{number, text};
 use crate::origin::{
     Address, Balance, CheckOptions, DirectoryOptions, DiscoveryOptions, EjectOptions, GroupOptions,
-    Http2, Panic, PoolOptions, RetryOptions, ServerOptions, Symlinks, Timeouts, TlsOptions,
+    Http2, Panic, PoolOptions, RetryOptions, ServerOptions, StickyOptions, Symlinks, Timeouts,
+    TlsOptions,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -103,14 +104,23 @@ fn servers(table: &mut Table<'_>) -> Vec<ServerOptions> {
 
 fn balance(table: &mut Table<'_>) -> Balance {
     let cookie = table.text("sticky_cookie", "");
+    let sticky = StickyOptions {
+        cookie: cookie.clone(),
+        set: table.flag("sticky_set", true),
+        ttl: table.time_opt("sticky_ttl", YEAR),
+    };
+    if !cookie.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+        let expected = "expected letters, digits, dots, - and _";
+        table.error("sticky_cookie", format!("sticky_cookie: {expected}, got {cookie:?}"));
+    }
     let words = [
         ("least_loaded", Balance::LeastLoaded),
         ("round_robin", Balance::RoundRobin),
         ("consistent_hash", Balance::ConsistentHash),
-        ("sticky", Balance::Sticky { cookie: cookie.clone() }),
+        ("sticky", Balance::Sticky(sticky)),
     ];
     let balance = table.word("balance", "least_loaded", &words, Balance::default());
-    let sticky = matches!(balance, Balance::Sticky { .. });
+    let sticky = matches!(balance, Balance::Sticky(_));
     if sticky == cookie.is_empty() {
         table.error("balance", "balance = \"sticky\" and sticky_cookie = \"NAME\" go together");
     }
@@ -136,6 +146,7 @@ fn pool(mut table: Table<'_>) -> PoolOptions {
     let queue_max = count("queue_max", from.queue_max, 0);
     let idle_max = count("idle_max", from.idle_max, 0);
     let streams_max = count("streams_max", from.streams_max, 1);
+    let warm = count("warm", from.warm, 0);
     let options = PoolOptions {
         in_flight_max,
         queue_max,
@@ -145,7 +156,11 @@ fn pool(mut table: Table<'_>) -> PoolOptions {
         rest_once_max: table.time("rest_once_max", from.rest_once_max, HOUR),
         age_max: table.time("age_max", from.age_max, DAY),
         streams_max,
+        warm,
     };
+    if options.warm > options.idle_max {
+        table.error("warm", "warm: expected no more than idle_max, which is what is kept");
+    }
     table.end();
     options
 }
@@ -221,6 +236,12 @@ fn eject(mut table: Table<'_>) -> EjectOptions {
         base: table.time("base", from.base, HOUR),
         max: table.time("max", from.max, DAY),
         status_5xx: table.flag("status_5xx", from.status_5xx),
+        errors_percent: table.number("errors_percent", from.errors_percent.into(), 0..101) as u32,
+        slow_factor: table.number("slow_factor", from.slow_factor.into(), 0..10_001) as u32,
+        slow_min: table.time("slow_min", from.slow_min, HOUR),
+        window_min: table.number("window_min", from.window_min.into(), 1..MANY) as u32,
+        window: table.time("window", from.window, HOUR),
+        share_max: table.number("share_max", from.share_max.into(), 0..101) as u32,
     };
     table.end();
     options
@@ -237,6 +258,7 @@ fn retry(mut table: Table<'_>) -> RetryOptions {
         budget_min: table.number("budget_min", from.budget_min.into(), 0..MANY) as u32,
         per_try: table.time_opt("per_try", HOUR),
         status: status.unwrap_or(from.status),
+        probes: table.number("probes", from.probes.into(), 0..MANY) as u32,
     };
     table.end();
     options

@@ -154,6 +154,7 @@ fn serve_options(mut table: Table<'_>) -> serve::Options {
     let options = serve::Options {
         uncacheable_memo: table.time("uncacheable_memo", from.uncacheable_memo, HOUR),
         follow_wait: table.time("follow_wait", from.follow_wait, HOUR),
+        stale_wait: table.time("stale_wait", from.stale_wait, HOUR),
         ..from
     };
     table.end();

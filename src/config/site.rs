@@ -70,6 +70,8 @@ fn rule(mut table: Table<'_>, number: usize, inherited: &Policy) -> Rule {
 
 fn policy(table: &mut Table<'_>, from: &Policy) -> Policy {
     let lower = |list: Vec<String>| list.iter().map(|name| name.to_lowercase()).collect();
+    // One word for both windows; whoever names a window means that one.
+    let grace = table.time_opt("grace", YEAR);
     Policy {
         cache: table.flag("cache", from.cache),
         targeted: lower(table.list("targeted", &from.targeted)),
@@ -81,10 +83,10 @@ fn policy(table: &mut Table<'_>, from: &Policy) -> Policy {
         heuristic_max: table.time("heuristic_max", from.heuristic_max, YEAR),
         stale_while_revalidate: table.time(
             "stale_while_revalidate",
-            from.stale_while_revalidate,
+            grace.unwrap_or(from.stale_while_revalidate),
             YEAR,
         ),
-        stale_if_error: table.time("stale_if_error", from.stale_if_error, YEAR),
+        stale_if_error: table.time("stale_if_error", grace.unwrap_or(from.stale_if_error), YEAR),
         store_set_cookie: table.flag("store_set_cookie", from.store_set_cookie),
         replay_set_cookie: table.flag("replay_set_cookie", from.replay_set_cookie),
         honour_client_no_cache: table.flag("honour_client_no_cache", from.honour_client_no_cache),

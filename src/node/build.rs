@@ -85,6 +85,9 @@ pub(super) fn routing(
         }
         let failed = |why| NodeError::Origin { name: options.name.clone(), why };
         let group = Group::new(options.clone()).map_err(failed)?;
+        if let Some(before) = old.and_then(|old| old.origin(&options.name)) {
+            group.adopt(before);
+        }
         origins.insert(options.name.clone(), group);
     }
     for (name, group) in &origins {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
+use tokio::runtime::RuntimeFlavor;
 
 use super::address::Address;
 use super::fault::OriginFault;
@@ -105,6 +106,27 @@ impl Server {
             }
         });
         opened.await.unwrap_or(Err(OriginFault::ConnectTimeout))
+    }
+
+    /// Opens connections ahead of need on this thread, if the options say so.
+    pub(super) fn keep_warm(self: &Arc<Self>) {
+        let options = &self.common.options;
+        let wanted = options.pool.warm.min(options.pool.idle_max);
+        // Pools are of threads: a task that may wander between them has no use for one.
+        let flavour = tokio::runtime::Handle::current().runtime_flavor();
+        if wanted == 0 || options.proxy_protocol || flavour != RuntimeFlavor::CurrentThread {
+            return;
+        }
+        while pool::wants(self, wanted) {
+            let server = self.clone();
+            tokio::spawn(async move {
+                let link = server.open(&SendContext::default()).await;
+                pool::opened(&server);
+                if let Ok(Link::Solo(one)) = link {
+                    pool::put(&server, one, clock::instant());
+                }
+            });
+        }
     }
 
     /// Makes a fresh HTTP/2 connection known to the other requests of this thread.

@@ -99,6 +99,11 @@ impl OriginFault {
         }
     }
 
+    /// Whether the server broke the protocol: its connection is not to be trusted.
+    pub fn is_odd(self) -> bool {
+        matches!(self, OriginFault::Odd(_) | OriginFault::Truncated)
+    }
+
     /// Whether this counts against the server's health. A full queue of ours or a client
     /// that went away does not.
     pub fn blames_server(self) -> bool {

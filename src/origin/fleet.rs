@@ -9,17 +9,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::Request;
-use http::header::COOKIE;
 use smallvec::SmallVec;
 
 use super::fault::OriginFault;
 use super::health::Verdict;
 use super::options::{Balance, GroupOptions, Panic};
 use super::outgoing::Outgoing;
+use super::outlier;
 use super::pick::{self, Candidate};
 use super::resume::Resume;
 use super::retry::Budget;
 use super::server::{Common, Failed, Server};
+use super::sticky;
 use super::{Answer, SendContext};
 use crate::base::clock;
 
@@ -66,7 +67,9 @@ impl Fleet {
         common: &Arc<Common>,
         tries: &Arc<Tries>,
     ) -> Result<Answer, OriginFault> {
+        let bound = sticky::Bound::of(&request, &common.options.balance);
         let (mut answer, again) = self.try_all(request, cx, &common.options, tries).await?;
+        answer.stick = bound.and_then(|bound| bound.cookie(&answer));
         if let Some(again) = again {
             Resume::arm(self, common, tries, cx, again, &mut answer);
         }
@@ -100,7 +103,9 @@ impl Fleet {
                 Some(per_try) if more => per_try.min(options.timeouts.first_byte),
                 _ => options.timeouts.first_byte,
             };
-            match server.exchange(request, cx, more, patience).await {
+            let result = server.exchange(request, cx, more, patience).await;
+            outlier::judge(server, &self.servers, clock::instant());
+            match result {
                 Ok((answer, again)) => {
                     let status = answer.response.status().as_u16();
                     match again {
@@ -139,15 +144,10 @@ impl Fleet {
 
     /// The server a sticky cookie names.
     fn wanted(&self, request: &Request<Outgoing>, options: &GroupOptions) -> Option<u64> {
-        let Balance::Sticky { cookie } = &options.balance else { return None };
-        let fields = request.headers().get_all(COOKIE);
-        let value = fields.iter().filter_map(|field| field.to_str().ok()).find_map(|field| {
-            field.split(';').find_map(|pair| {
-                let (name, value) = pair.trim().split_once('=')?;
-                (name == cookie).then(|| value.trim_matches('"'))
-            })
-        })?;
-        self.servers.iter().find(|server| &*server.name == value).map(|server| server.id())
+        let Balance::Sticky(sticky) = &options.balance else { return None };
+        let value = sticky::named(request.headers(), &sticky.cookie)?;
+        let fits = |server: &&Arc<Server>| sticky::is_for(value, &server.name);
+        self.servers.iter().find(fits).map(|server| server.id())
     }
 
     fn choose(
@@ -237,7 +237,7 @@ fn balance(
         Balance::RoundRobin => {
             pick::round_robin(&candidates, tries.ticket.fetch_add(1, Ordering::Relaxed))
         }
-        Balance::LeastLoaded | Balance::Sticky { .. } => {
+        Balance::LeastLoaded | Balance::Sticky(_) => {
             let ticket = tries.ticket.fetch_add(1, Ordering::Relaxed);
             pick::least_loaded(&candidates, pick::mix(ticket.wrapping_add(0x9e37_79b9_7f4a_7c15)))
         }

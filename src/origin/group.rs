@@ -11,6 +11,7 @@ use super::divert::Divert;
 use super::fault::OriginFault;
 use super::fleet::{Fleet, Tries};
 use super::options::{GroupOptions, Http2};
+use super::outage::Outage;
 use super::outgoing::Outgoing;
 use super::resolve::Names;
 use super::server::{Common, Server};
@@ -26,6 +27,7 @@ pub struct Group {
     tries: Arc<Tries>,
     directory: Option<Directory>,
     divert: Divert,
+    outage: Outage,
     watched: AtomicBool,
 }
 
@@ -45,6 +47,7 @@ impl Group {
         let directory = options.directory.clone().map(Directory::open).transpose()?;
         let names = Names::new(&options.discovery)?;
         let tries = Arc::new(Tries::new(&options));
+        let outage = Outage::new(&options.retry, clock::instant());
         let common = Arc::new(Common { options, tls, names });
         let fleet = ArcSwap::from_pointee(build(&common)?);
         Ok(Arc::new(Group {
@@ -53,6 +56,7 @@ impl Group {
             tries,
             directory,
             divert: Divert::default(),
+            outage,
             watched: AtomicBool::new(false),
         }))
     }
@@ -94,7 +98,52 @@ impl Group {
             discover::refresh(self).await;
             fleet = self.fleet.load_full();
         }
-        fleet.send(request, cx, &self.common, &self.tries).await
+        let answer = fleet.send(request, cx, &self.common, &self.tries).await;
+        self.note(&answer);
+        answer
+    }
+
+    /// Whether the origin as a whole fails now: what a stale copy may answer should be
+    /// answered by it, without waiting.
+    pub fn is_failing(&self) -> bool {
+        match self.divert.target() {
+            Some(other) => other.outage.is_failing(),
+            None => self.outage.is_failing(),
+        }
+    }
+
+    /// Whether a request that a stale copy can answer may be sent now.
+    pub fn may_probe(&self) -> bool {
+        let now = clock::instant();
+        match self.divert.target() {
+            Some(other) => other.outage.may_probe(now),
+            None => self.outage.may_probe(now),
+        }
+    }
+
+    fn note(&self, answer: &Result<Answer, OriginFault>) {
+        let good = match answer {
+            Ok(answer) => !matches!(answer.response.status().as_u16(), 500 | 502 | 503 | 504),
+            Err(OriginFault::ClientBody) => return,
+            Err(_) => false,
+        };
+        match self.outage.note(good) {
+            Some(true) => tracing::warn!(origin = self.name(), "origin fails: stale copies answer"),
+            Some(false) => tracing::warn!(origin = self.name(), "origin answers again"),
+            None => {}
+        }
+    }
+
+    /// After a reload with other settings: servers that stay keep their state, so that one
+    /// that was drained or ejected does not come back by that.
+    pub fn adopt(&self, old: &Group) {
+        let before = old.fleet.load();
+        for server in &self.fleet.load().servers {
+            let same = |one: &&Arc<Server>| one.name_hash == server.name_hash;
+            if let Some(known) = before.servers.iter().find(same) {
+                server.adopt(known);
+            }
+        }
     }
 
     /// Starts health checks and discovery on this runtime, once; they end with the group.
@@ -159,6 +208,7 @@ impl Group {
             retries: self.tries.retries.load(Ordering::Relaxed),
             retries_refused: self.tries.budget.refused(),
             homeless: self.tries.homeless.load(Ordering::Relaxed),
+            failing: self.outage.is_failing(),
             servers: fleet.servers.iter().map(|server| ServerState::of(server, now)).collect(),
         }
     }

@@ -28,7 +28,7 @@ pub struct Line {
     uses: AtomicU32,
     /// Exchanges under way.
     busy: AtomicU32,
-    /// Bytes were left over after an answer: not to be used again.
+    /// Something was odd, such as bytes left over after an answer: not to be used again.
     spoiled: AtomicBool,
 }
 
@@ -85,7 +85,12 @@ impl Line {
         }
     }
 
-    /// Whether bytes were left over after an answer.
+    /// Something was odd: no further exchange on this connection.
+    pub fn spoil(&self) {
+        self.spoiled.store(true, Ordering::Release);
+    }
+
+    /// Whether something was odd, such as bytes left over after an answer.
     pub fn is_spoiled(&self) -> bool {
         self.spoiled.load(Ordering::Acquire)
     }

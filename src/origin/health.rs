@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! Up --failures in a row--> Ejected --time over--> Trial --good--> Up (slow start)
-//!                              ^------------------ bad (twice as long)
+//!     or an outlier            ^------------------ bad (twice as long)
 //! ```
+//! Each ejection is twice as long as the one before, until the server was up for a while.
 //! Beside it stand two verdicts that do not expire: `down` by active checks and `drained`
 //! by an operator. The common case (nothing ever failed) is one atomic read.
 //! Time is passed in, so the tests move it by hand.
@@ -28,6 +29,31 @@ pub enum Verdict {
     Drained,
 }
 
+/// Why a server was ejected, for counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Failures in a row.
+    Failures,
+    /// Too large a share of errors.
+    Errors,
+    /// Most answers much slower than the other servers'.
+    Slow,
+}
+
+impl Cause {
+    /// All, in the order of their counters.
+    pub const ALL: [Cause; 3] = [Cause::Failures, Cause::Errors, Cause::Slow];
+
+    /// For counters.
+    pub fn word(self) -> &'static str {
+        match self {
+            Cause::Failures => "failures",
+            Cause::Errors => "errors",
+            Cause::Slow => "slow",
+        }
+    }
+}
+
 /// Health of one server.
 #[derive(Debug)]
 pub struct Health {
@@ -38,11 +64,13 @@ pub struct Health {
     slow_start: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Inner {
     failures: u32,
-    /// Ejections without a success between them.
+    /// Ejections of this spell of trouble.
     ejections: u32,
+    /// When they are forgotten, if it stays up.
+    forgiven: Option<Instant>,
     ejected_until: Option<Instant>,
     trial: Option<Instant>,
     recovered: Option<Instant>,
@@ -115,36 +143,75 @@ impl Health {
         inner.trial = None;
         if back {
             inner.recovered = Some(now);
+            // A server that comes back and fails again soon is still the same trouble: its
+            // next ejection goes on doubling.
+            inner.forgiven = Some(now + self.slow_start + self.eject.window);
         }
-        // A server that comes back and fails again within its slow start is still the
-        // same trouble: its next ejection goes on doubling.
-        if !back && inner.recovered.is_none() {
+        if inner.forgiven.is_none_or(|at| now >= at) {
             inner.ejections = 0;
+            inner.forgiven = None;
         }
         self.settle(&inner);
         back
     }
 
-    /// A request failed. Returns how long the server is ejected if this ejected it.
-    pub fn failed(&self, now: Instant, reason: &'static str) -> Option<Duration> {
-        if self.eject.failures == 0 {
-            return None;
-        }
+    /// A request failed. Returns how long the server is ejected if this ejected it. One
+    /// that `answers`, if only with errors, is not ejected by this unless it was on trial.
+    pub fn failed(&self, now: Instant, reason: &'static str, answers: bool) -> Option<Duration> {
         let mut inner = self.inner.lock();
         inner.failures = inner.failures.saturating_add(1);
         inner.reason = reason;
         self.plain.store(false, Ordering::Relaxed);
         let on_trial = inner.trial.take().is_some();
-        let out_already = inner.ejected_until.is_some();
-        if (out_already && !on_trial) || (!out_already && inner.failures < self.eject.failures) {
-            return None;
-        }
+        let limit = self.eject.failures;
+        let ejects = match inner.ejected_until {
+            Some(_) => on_trial,
+            None => !answers && limit > 0 && inner.failures >= limit,
+        };
+        ejects.then(|| self.throw_out(&mut inner, now))
+    }
+
+    /// Ejects the server; returns for how long.
+    pub fn eject(&self, now: Instant, reason: &'static str) -> Duration {
+        let mut inner = self.inner.lock();
+        inner.reason = reason;
+        self.throw_out(&mut inner, now)
+    }
+
+    fn throw_out(&self, inner: &mut Inner, now: Instant) -> Duration {
         let doubled = self.eject.base.saturating_mul(1 << inner.ejections.min(16));
         let time = doubled.min(self.eject.max);
         inner.ejections = inner.ejections.saturating_add(1);
         inner.ejected_until = Some(now + time);
         inner.recovered = None;
-        Some(time)
+        inner.forgiven = None;
+        inner.trial = None;
+        self.plain.store(false, Ordering::Relaxed);
+        time
+    }
+
+    /// Whether `limit` failures in a row were seen; never if it is 0.
+    pub fn is_over(&self, limit: u32) -> bool {
+        limit > 0 && !self.plain.load(Ordering::Relaxed) && self.inner.lock().failures >= limit
+    }
+
+    /// Whether it is out for what requests taught.
+    pub fn is_ejected(&self) -> bool {
+        !self.plain.load(Ordering::Relaxed) && self.inner.lock().ejected_until.is_some()
+    }
+
+    /// How long it still is ejected.
+    pub fn rest(&self, now: Instant) -> Option<Duration> {
+        let until = self.inner.lock().ejected_until?;
+        Some(until.saturating_duration_since(now))
+    }
+
+    /// Takes over what was known of the same server before a reload.
+    pub fn adopt(&self, old: &Health) {
+        let mut inner = old.inner.lock().clone();
+        inner.trial = None;
+        self.settle(&inner);
+        *self.inner.lock() = inner;
     }
 
     /// An active check ended. Returns the new state if it changed (`true`: up).
@@ -162,6 +229,7 @@ impl Health {
                 inner.checks_good = inner.checks_good.saturating_add(1);
                 let back = inner.down && inner.checks_good >= rise;
                 if back {
+                    inner.forgiven = Some(now + self.slow_start + self.eject.window);
                     inner.down = false;
                     inner.ejected_until = None;
                     inner.failures = 0;

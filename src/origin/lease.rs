@@ -112,8 +112,21 @@ impl Lease {
         }
     }
 
+    /// The answer was odd: the connection carries no further exchange. An HTTP/1 one closes
+    /// with this lease; streams of an HTTP/2 one that are under way may finish.
+    pub fn spoil(&self) {
+        match &self.link {
+            Some(Link::Solo(one)) => one.line.spoil(),
+            Some(Link::Shared(one)) => one.line.spoil(),
+            None => {}
+        }
+    }
+
     /// The body broke: the server hears of it, the connection is closed.
     pub fn fail(self, fault: OriginFault) {
+        if fault.is_odd() {
+            self.spoil();
+        }
         self.place.0.note_fault(fault);
     }
 

@@ -29,7 +29,9 @@ mod health;
 mod lease;
 mod link;
 mod options;
+mod outage;
 mod outgoing;
+mod outlier;
 mod pick;
 mod pool;
 mod request;
@@ -38,6 +40,7 @@ mod resume;
 mod retry;
 mod server;
 mod state;
+mod sticky;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -56,7 +59,7 @@ pub use fault::OriginFault;
 pub use group::Group;
 pub use options::{
     Balance, CheckOptions, DiscoveryOptions, EjectOptions, GroupOptions, Http2, Panic, PoolOptions,
-    RetryOptions, ServerOptions, Timeouts, TlsOptions,
+    RetryOptions, ServerOptions, StickyOptions, Timeouts, TlsOptions,
 };
 pub use outgoing::{BoxError, Outgoing, Upload};
 pub use state::{GroupState, ServerState};
@@ -79,4 +82,7 @@ pub struct Answer {
     pub response: Response<OriginBody>,
     /// The server that gave it.
     pub server: Arc<str>,
+    /// The `Set-Cookie` that keeps this client with that server. It belongs on an answer
+    /// that is for this client alone, and never into the cache.
+    pub stick: Option<String>,
 }

@@ -108,11 +108,20 @@ pub enum Balance {
     /// The same key asks the same server, unless it has more than 1.25 times its share of
     /// the requests in flight.
     ConsistentHash,
-    /// The server named by this cookie, else as `LeastLoaded`.
-    Sticky {
-        /// Cookie name; its value is a server's name.
-        cookie: String,
-    },
+    /// The server named by a cookie, else as `LeastLoaded`.
+    Sticky(StickyOptions),
+}
+
+/// A client that stays with the server that answered it first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StickyOptions {
+    /// Name of the cookie. Its value is a server's name, or what the node writes for it.
+    pub cookie: String,
+    /// The node sets the cookie on answers that are for one client alone; else the
+    /// application does. Default true.
+    pub set: bool,
+    /// Lifetime of the cookie; `None` ends with the browser's session.
+    pub ttl: Option<Duration>,
 }
 
 /// Deadlines towards a server.
@@ -161,6 +170,9 @@ pub struct PoolOptions {
     pub age_max: Duration,
     /// Streams on one HTTP/2 connection, below the server's own limit. Default 100.
     pub streams_max: usize,
+    /// Idle connections to a server that a thread keeps open ahead of need once it has
+    /// asked it; one HTTP/2 connection is enough. At most `idle_max`. Default 0.
+    pub warm: usize,
 }
 
 impl Default for PoolOptions {
@@ -174,6 +186,7 @@ impl Default for PoolOptions {
             rest_once_max: Duration::from_secs(1),
             age_max: Duration::from_secs(600),
             streams_max: 100,
+            warm: 0,
         }
     }
 }
@@ -245,7 +258,8 @@ impl Default for CheckOptions {
     }
 }
 
-/// Passive health: what ordinary requests teach.
+/// Passive health: what ordinary requests teach. A server that gives no answer is ejected
+/// whatever the others do; one that answers, but badly, only while the rest can carry it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EjectOptions {
     /// Failures in a row that eject a server; 0 switches off. Default 3.
@@ -256,6 +270,21 @@ pub struct EjectOptions {
     pub max: Duration,
     /// Whether 500, 502, 503 and 504 count as failures. Default true.
     pub status_5xx: bool,
+    /// Share of bad answers within `window` that ejects a server, in per cent; 0 switches
+    /// off. Default 50.
+    pub errors_percent: u32,
+    /// A server is an outlier when most of its answers within `window` took this many
+    /// times as long as the others' usual; 0 switches off. Default 10.
+    pub slow_factor: u32,
+    /// Answers below this time are never slow. Default 1 s.
+    pub slow_min: Duration,
+    /// Answers within `window` below which nothing is concluded from shares. Default 20.
+    pub window_min: u32,
+    /// The time over which shares are taken. Default 10 s.
+    pub window: Duration,
+    /// Largest share of a group's servers that is ejected while they still answer, in per
+    /// cent, rounded down. Default 50.
+    pub share_max: u32,
 }
 
 impl Default for EjectOptions {
@@ -265,6 +294,12 @@ impl Default for EjectOptions {
             base: Duration::from_secs(2),
             max: Duration::from_secs(60),
             status_5xx: true,
+            errors_percent: 50,
+            slow_factor: 10,
+            slow_min: Duration::from_secs(1),
+            window_min: 20,
+            window: Duration::from_secs(10),
+            share_max: 50,
         }
     }
 }
@@ -284,6 +319,9 @@ pub struct RetryOptions {
     pub per_try: Option<Duration>,
     /// Statuses that are tried on another server. Default 502, 503, 504.
     pub status: Vec<u16>,
+    /// While the origin as a whole fails: requests a second that are sent although a stale
+    /// copy could answer them, to see whether it is back; 0 is no limit. Default 10.
+    pub probes: u32,
 }
 
 impl Default for RetryOptions {
@@ -294,6 +332,7 @@ impl Default for RetryOptions {
             budget_min: 10,
             per_try: None,
             status: vec![502, 503, 504],
+            probes: 10,
         }
     }
 }

@@ -24,6 +24,8 @@ struct Shelf {
     owner: Weak<Server>,
     solo: Vec<Solo>,
     shared: Vec<Shared>,
+    /// Connections being opened ahead of need.
+    opening: usize,
 }
 
 /// A usable connection of either kind.
@@ -40,7 +42,9 @@ pub enum Taken {
 pub fn take(server: &Server, now: Instant, once: bool) -> Option<Taken> {
     let options = server.pool_options();
     with_shelf(server.id(), |shelf| {
-        shelf.shared.retain(|one| !one.sender.is_closed() && is_young(one.born, now, options));
+        shelf.shared.retain(|one| {
+            !one.sender.is_closed() && !one.line.is_spoiled() && is_young(one.born, now, options)
+        });
         let free = shelf.shared.iter().find(|one| (one.line.busy() as usize) < options.streams_max);
         if let Some(one) = free {
             return Some(Taken::Shared(one.clone()));
@@ -77,6 +81,22 @@ pub fn put(server: &Arc<Server>, mut one: Solo, now: Instant) {
     });
 }
 
+/// Whether one more connection should be opened ahead of need, up to `wanted` idle ones;
+/// the caller opens it and calls [`opened`].
+pub fn wants(server: &Arc<Server>, wanted: usize) -> bool {
+    let mut wants = false;
+    with_new_shelf(server, |shelf| {
+        wants = shelf.shared.is_empty() && shelf.solo.len() + shelf.opening < wanted;
+        shelf.opening += usize::from(wants);
+    });
+    wants
+}
+
+/// An attempt that [`wants`] asked for is over.
+pub fn opened(server: &Arc<Server>) {
+    with_new_shelf(server, |shelf| shelf.opening = shelf.opening.saturating_sub(1));
+}
+
 /// Makes a fresh HTTP/2 connection known to this thread.
 pub fn share(server: &Arc<Server>, one: Shared) {
     with_new_shelf(server, |shelf| shelf.shared.push(one));
@@ -101,6 +121,7 @@ fn with_new_shelf(server: &Arc<Server>, work: impl FnOnce(&mut Shelf)) {
             owner: Arc::downgrade(server),
             solo: Vec::new(),
             shared: Vec::new(),
+            opening: 0,
         });
         work(shelf);
     });

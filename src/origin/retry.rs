@@ -39,6 +39,20 @@ impl Budget {
         }
     }
 
+    /// For probes of an origin that fails: `per_second`, and two more for each deposit.
+    pub fn for_probes(per_second: u32, now: Instant) -> Self {
+        let per_ms = i64::from(per_second);
+        Budget {
+            tokens: AtomicI64::new(per_ms * 1000),
+            paid_ms: AtomicU64::new(0),
+            born: now,
+            per_request: 2000,
+            per_ms,
+            most: per_ms * 1000,
+            refused: AtomicU64::new(0),
+        }
+    }
+
     /// A request came: pays its share in.
     pub fn deposit(&self) {
         if self.tokens.load(Ordering::Relaxed) < self.most {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::HOST;
 use http::{HeaderValue, Request, Response};
@@ -17,10 +17,11 @@ use super::answer::Framing;
 use super::body::OriginBody;
 use super::dial::Route;
 use super::fault::OriginFault;
-use super::health::Health;
+use super::health::{Cause, Health};
 use super::lease::{Lease, Link, Place};
 use super::options::{GroupOptions, Http2, PoolOptions, ServerOptions};
 use super::outgoing::Outgoing;
+use super::outlier::Tally;
 use super::resolve::Names;
 use super::{Answer, SendContext, request};
 use crate::base::clock;
@@ -46,6 +47,8 @@ pub struct Server {
     pub(super) spec: ServerOptions,
     pub(super) common: Arc<Common>,
     pub(super) health: Health,
+    /// How it answered lately.
+    pub(super) tally: Tally,
     /// Share of the requests, changed by operators.
     pub(super) weight: AtomicU32,
     pub(super) places: Semaphore,
@@ -77,6 +80,8 @@ pub struct Counters {
     pub queued: AtomicU64,
     /// Body bytes received.
     pub bytes: AtomicU64,
+    /// Ejections by cause.
+    pub ejections: [AtomicU64; 3],
 }
 
 /// A try that failed; the request comes back if it can be sent once more.
@@ -103,6 +108,7 @@ impl Server {
             name_hash: xxhash_rust::xxh3::xxh3_64(name.as_bytes()),
             name: Arc::from(name),
             health: Health::new(options.eject.clone(), options.slow_start),
+            tally: Tally::new(clock::instant()),
             weight: AtomicU32::new(spec.weight),
             places: Semaphore::new(options.pool.in_flight_max.clamp(1, Semaphore::MAX_PERMITS)),
             waiting: AtomicUsize::new(0),
@@ -163,6 +169,7 @@ impl Server {
                 return Err(Failed { fault, again: None });
             }
             lease.attach(link, expect);
+            self.keep_warm();
             let began = clock::instant();
             let line = lease.line();
             let timeouts = &self.common.options.timeouts;
@@ -170,11 +177,11 @@ impl Server {
             let sent = wait.head(lease.send(request), patience, timeouts.head).await;
             match sent {
                 Ok(response) => {
-                    self.note_latency(began.elapsed());
+                    let slow = self.note_latency(began.elapsed());
                     if reused {
                         self.counters.reused.fetch_add(1, Ordering::Relaxed);
                     }
-                    return self.answer(response, lease, h2).map(|answer| (answer, again));
+                    return self.answer(response, lease, h2, slow).map(|answer| (answer, again));
                 }
                 Err(request::Unsent { fault, back }) => {
                     let silent = !line.is_some_and(|line| line.has_begun());
@@ -191,6 +198,16 @@ impl Server {
         }
     }
 
+    /// Takes over what was known of this server before a reload.
+    pub(super) fn adopt(&self, old: &Server) {
+        self.health.adopt(&old.health);
+        self.latency_us.store(old.latency_us.load(Ordering::Relaxed), Ordering::Relaxed);
+        // A weight that an operator changed outlives the file's, unless the file's changed.
+        if old.spec.weight == self.spec.weight {
+            self.weight.store(old.weight.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
     /// Counts the failure.
     fn lost(&self, fault: OriginFault, again: Option<Request<Outgoing>>) -> Failed {
         self.note_fault(fault);
@@ -203,22 +220,64 @@ impl Server {
             return;
         }
         self.counters.failures.fetch_add(1, Ordering::Relaxed);
-        self.note_failure(fault.reason());
+        self.note_bad(fault.reason(), false);
     }
 
-    /// Something that counts towards ejection.
-    pub fn note_failure(&self, reason: &'static str) {
-        if let Some(time) = self.health.failed(clock::instant(), reason) {
-            tracing::warn!(server = %self.name, reason, ?time, "origin server ejected");
+    /// Something that counts towards ejection; `answers` if it was an answer all the same.
+    fn note_bad(&self, reason: &'static str, answers: bool) {
+        let now = clock::instant();
+        self.tally.note(true, now, self.common.options.eject.window);
+        if let Some(time) = self.health.failed(now, reason, answers) {
+            self.ejected(Cause::Failures, reason, time);
         }
     }
 
-    fn note_latency(&self, sample: Duration) {
+    /// Ejects a server that answers, but badly.
+    pub(super) fn eject(&self, cause: Cause, now: Instant) {
+        let reason = match cause {
+            Cause::Failures => ERRORS,
+            Cause::Errors => "too many errors among its answers",
+            Cause::Slow => SLOW,
+        };
+        let time = self.health.eject(now, reason);
+        self.ejected(cause, reason, time);
+    }
+
+    fn ejected(&self, cause: Cause, reason: &'static str, time: Duration) {
+        if let Some(count) = self.counters.ejections.get(cause as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let (origin, cause) = (&self.common.options.name, cause.word());
+        tracing::warn!(origin, server = %self.name, cause, reason, ?time, "origin server ejected");
+    }
+
+    /// Notes how long a head took; whether that was slow.
+    fn note_latency(&self, sample: Duration) -> bool {
         let sample = (sample.as_micros() as u64).max(1);
         let old = self.latency_us.load(Ordering::Relaxed);
         // Two threads may overwrite each other's sample: an average survives that.
         let new = if old == 0 { sample } else { (old * 7 + sample) / 8 };
         self.latency_us.store(new, Ordering::Relaxed);
+        self.tally.note_time(sample)
+    }
+
+    /// An answer arrived: what it says of the server's health.
+    fn note_answer(&self, status: u16, slow: bool) {
+        if self.common.options.eject.status_5xx && matches!(status, 500 | 502 | 503 | 504) {
+            self.note_bad(ERRORS, true);
+            return;
+        }
+        let now = clock::instant();
+        if slow && self.health.is_ejected() {
+            // Its trial shows that nothing has changed.
+            self.note_bad(SLOW, true);
+            return;
+        }
+        self.tally.note(false, now, self.common.options.eject.window);
+        if self.health.succeeded(now) {
+            let origin = &self.common.options.name;
+            tracing::warn!(origin, server = %self.name, "origin server is back");
+        }
     }
 
     /// Judges the status and hands out the body.
@@ -227,16 +286,13 @@ impl Server {
         response: Response<Incoming>,
         mut lease: Lease,
         h2: bool,
+        slow: bool,
     ) -> Result<Answer, Failed> {
         if h2 && let Err(reason) = request::check_h2(&response) {
+            lease.spoil();
             return Err(self.lost(OriginFault::Odd(reason), None));
         }
-        let status = response.status().as_u16();
-        if self.common.options.eject.status_5xx && matches!(status, 500 | 502 | 503 | 504) {
-            self.note_failure("answers with errors of its own");
-        } else if self.health.succeeded(clock::instant()) {
-            tracing::warn!(server = %self.name, "origin server is back");
-        }
+        self.note_answer(response.status().as_u16(), slow);
         let framing = match lease.line() {
             Some(line) => line.framing(),
             None if http_body::Body::is_end_stream(response.body()) => Framing::None,
@@ -247,7 +303,7 @@ impl Server {
         }
         let between = self.common.options.timeouts.between_bytes;
         let response = response.map(|body| OriginBody::wire(body, framing, lease, between));
-        Ok(Answer { response, server: self.name.clone() })
+        Ok(Answer { response, server: self.name.clone(), stick: None })
     }
 
     /// A place among the requests in flight, at once or after a bounded wait.
@@ -306,3 +362,6 @@ impl Drop for Waiting<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+const ERRORS: &str = "answers with errors of its own";
+const SLOW: &str = "answers much more slowly than the others";

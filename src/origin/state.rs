@@ -1,10 +1,12 @@
 //! What an operator sees of origins: plain data for the admin API and metrics.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use serde::Serialize;
 
+use super::health::Cause;
 use super::server::Server;
 
 /// One group.
@@ -22,6 +24,8 @@ pub struct GroupState {
     pub retries_refused: u64,
     /// Requests that found no server.
     pub homeless: u64,
+    /// The origin as a whole fails: stale copies answer, and few requests go out.
+    pub failing: bool,
     /// Its servers by priority.
     pub servers: Vec<ServerState>,
 }
@@ -39,6 +43,10 @@ pub struct ServerState {
     pub state: &'static str,
     /// Why it is not `up`.
     pub reason: &'static str,
+    /// Seconds until an ejected server is tried again.
+    pub retry_in_s: Option<u64>,
+    /// Ejections since start by cause: `failures`, `errors`, `slow`.
+    pub ejections: BTreeMap<&'static str, u64>,
     /// Weight now.
     pub weight: u32,
     /// Priority; 0 first.
@@ -75,6 +83,12 @@ impl ServerState {
             resolved: known.iter().map(ToString::to_string).collect(),
             state,
             reason,
+            retry_in_s: server.health.rest(now).map(|rest| rest.as_millis().div_ceil(1000) as u64),
+            ejections: Cause::ALL
+                .iter()
+                .zip(&counters.ejections)
+                .map(|(cause, count)| (cause.word(), count.load(Ordering::Relaxed)))
+                .collect(),
             weight: server.weight.load(Ordering::Relaxed),
             priority: server.spec.priority,
             in_flight: server.outstanding.load(Ordering::Relaxed),

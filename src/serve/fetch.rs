@@ -67,6 +67,8 @@ pub(super) struct Relayed {
     pub requested_at: Now,
     pub received_at: Now,
     pub why: Uncacheable,
+    /// The cookie that keeps the client with its server.
+    pub stick: Option<String>,
 }
 
 /// The client that waits for the fetch, if there is one.
@@ -124,6 +126,7 @@ async fn run(shared: &Arc<Shared>, lead: Lead, mut order: Order, client: Client)
             Err(fault) => return failed(shared, &lead, &order, fault, client),
         };
         let received_at = shared.clock.now();
+        let stick = answer.stick;
         let (head, body) = answer.response.into_parts();
         let ask = FillRequest {
             method: &order.parts.method,
@@ -139,7 +142,7 @@ async fn run(shared: &Arc<Shared>, lead: Lead, mut order: Order, client: Client)
                 order.errand = Errand::Fill;
             }
             settlement => {
-                let landed = Arrived { head, body, requested_at, received_at };
+                let landed = Arrived { head, body, requested_at, received_at, stick };
                 return land(shared, lead, order, settlement, landed, client).await;
             }
         }
@@ -154,6 +157,7 @@ struct Arrived {
     body: OriginBody,
     requested_at: Now,
     received_at: Now,
+    stick: Option<String>,
 }
 
 async fn land(
@@ -208,8 +212,8 @@ async fn land(
 /// Hands the answer to the client that leads; the others must ask for themselves.
 fn relay(lead: &Lead, arrived: Arrived, why: Uncacheable, client: Client) {
     lead.publish(Progress::Alone);
-    let Arrived { head, body, requested_at, received_at } = arrived;
-    let relayed = Relayed { head, body, requested_at, received_at, why };
+    let Arrived { head, body, requested_at, received_at, stick } = arrived;
+    let relayed = Relayed { head, body, requested_at, received_at, why, stick };
     if let Some(client) = client {
         let _ = client.send(Landing::Relay(Box::new(relayed)));
     }

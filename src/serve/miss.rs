@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method, Response, header};
 
+use super::Shared;
 use super::body::Body;
 use super::exchange::{Visit, decide, hit};
 use super::fetch::{self, Errand, Landing, Order};
 use super::flights::{Flight, FlightId, Joined, Progress};
 use super::{answer, deliver, pass};
+use crate::base::Now;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
 use crate::rules::key::Key;
@@ -24,6 +26,9 @@ use crate::store::spool::Reader;
 /// it asks for itself.
 const JOINS_MAX: usize = 3;
 
+/// Refreshes of objects that become stale together begin within this time.
+const REFRESH_SPREAD_MS: u64 = 1000;
+
 /// Answers a request for which nothing usable is stored.
 pub(super) async fn miss(
     mut visit: Visit,
@@ -34,10 +39,16 @@ pub(super) async fn miss(
     let Some((mut errand, fwd)) = errand(wanting) else { return visit.fail(Fault::Internal) };
     let shared = visit.shared.clone();
     let now = visit.now;
-    if let Some(entry) = errand.stored().filter(|entry| settle::rescue(entry, now)) {
+    let rescuer = errand.stored().filter(|entry| settle::rescue(entry, now)).cloned();
+    if let Some(entry) = &rescuer {
         // The last refresh failed a moment ago: do not ask again yet.
         if shared.memos.is_unwell(key.hash(), now) {
-            return hit(&mut visit, &entry.clone(), source);
+            return hit(&mut visit, entry, source);
+        }
+        // The whole origin fails: nobody with a stale copy waits to learn that.
+        if visit.routing.origin(&visit.place.site.origin).is_some_and(|one| one.is_failing()) {
+            refresh(&visit, &key, entry);
+            return hit(&mut visit, entry, source);
         }
     }
     if matches!(errand, Errand::Fill) && shared.memos.is_uncacheable(key.hash(), now) {
@@ -61,11 +72,18 @@ pub(super) async fn miss(
                     return hit(&mut visit, &entry, Source::Memory);
                 }
                 let order = order(&visit, &key, errand);
-                let landing = fetch::lead(&shared, lead, order).await;
+                let Some(landing) =
+                    patiently(&shared, &rescuer, fetch::lead(&shared, lead, order)).await
+                else {
+                    return late(visit, rescuer, source);
+                };
                 return land(visit, landing, fwd, source);
             }
             Joined::Follow(flight) => {
-                let progress = follow(&visit, &flight).await;
+                let Some(progress) = patiently(&shared, &rescuer, follow(&visit, &flight)).await
+                else {
+                    return late(visit, rescuer, source);
+                };
                 if shared.dooms(&flight, &progress) {
                     shared.flights.supersede(id, &flight);
                     errand = Errand::Fill;
@@ -86,10 +104,37 @@ pub(super) async fn miss(
     pass::alone(visit, key, fwd, Some("joins")).await
 }
 
-/// Starts a refresh in the background, unless one is under way or has just failed.
+/// Waits for the origin, with a stale copy in hand no longer than `stale_wait`; `None`
+/// when that is over. The fetch goes on and its answer is stored.
+async fn patiently<T>(
+    shared: &Shared,
+    rescuer: &Option<Arc<Entry>>,
+    coming: impl Future<Output = T>,
+) -> Option<T> {
+    match rescuer {
+        Some(_) => tokio::time::timeout(shared.options.stale_wait, coming).await.ok(),
+        None => Some(coming.await),
+    }
+}
+
+/// The origin did not answer while a client with a stale copy waited.
+fn late(mut visit: Visit, rescuer: Option<Arc<Entry>>, source: Source) -> Response<Body> {
+    match rescuer {
+        Some(entry) => hit(&mut visit, &entry, source),
+        None => visit.fail(Fault::Internal),
+    }
+}
+
+/// Starts a refresh in the background, unless one is under way or has just failed, it is
+/// too early, or the whole origin fails and enough others look whether it is back.
 pub(super) fn refresh(visit: &Visit, key: &Key, entry: &Arc<Entry>) {
     let shared = &visit.shared;
-    if shared.memos.is_unwell(key.hash(), shared.clock.now()) {
+    let now = shared.clock.now();
+    if shared.memos.is_unwell(key.hash(), now) || is_early(key, entry, now) {
+        return;
+    }
+    let group = visit.routing.origin(&visit.place.site.origin);
+    if group.is_some_and(|group| !group.may_probe()) {
         return;
     }
     let errand = Errand::Revalidate(entry.clone());
@@ -97,6 +142,14 @@ pub(super) fn refresh(visit: &Visit, key: &Key, entry: &Arc<Entry>) {
     if let Joined::Lead(lead) = shared.flights.join(id, shared.ledger.seq()) {
         fetch::refresh(shared, lead, order(visit, key, errand));
     }
+}
+
+/// Objects that were stored together become stale together. Within the window in which
+/// they may be shown stale, each waits for a moment of its own, by its key.
+fn is_early(key: &Key, entry: &Entry, now: Now) -> bool {
+    let spread = (entry.freshness.while_revalidate_ms / 10).min(REFRESH_SPREAD_MS);
+    let moment = (key.hash() >> 64) as u64 % (spread + 1);
+    !entry.is_soft_purged() && entry.freshness.staleness_ms(now) < moment
 }
 
 fn errand(wanting: Plan) -> Option<(Errand, Fwd)> {

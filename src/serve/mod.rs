@@ -53,6 +53,9 @@ pub struct Options {
     /// itself. Longer than an origin's first-byte deadline: when the origin hangs, the
     /// followers share the leader's 504 and do not ask the hanging origin one after another.
     pub follow_wait: Duration,
+    /// How long a request that a stale copy may answer waits for an origin that is silent
+    /// before that copy answers it (RFC 5861 4: the answer would become a 504).
+    pub stale_wait: Duration,
     /// Largest body kept, in bytes; longer ones stream through. At most a share of the
     /// memory tier, whatever the sites' policies say.
     pub object_max: u64,
@@ -66,6 +69,7 @@ impl Default for Options {
         Options {
             uncacheable_memo: Duration::from_secs(120),
             follow_wait: Duration::from_secs(20),
+            stale_wait: Duration::from_secs(5),
             object_max: 64 << 20,
             fills_max: 128 << 20,
         }

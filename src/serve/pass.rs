@@ -4,9 +4,13 @@
 //! abort, never a clean end. What an unsafe method changed is dropped from the cache
 //! before its answer goes out (RFC 9111 4.4).
 
+<<<<<<< HEAD
 use http::{Request, Response, StatusCode, header, response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+=======
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, response};
+>>>>>>> 34dd5c9 (Origin: outliers, outages, sticky cookies, warm connections, a switch by CLI)
 use hyper::body::Incoming;
 
 use super::body::{self, Body};
@@ -15,6 +19,7 @@ use super::fetch::Relayed;
 use super::{answer, interim, upgrade};
 use crate::base::Now;
 use crate::origin::{OriginBody, Outgoing};
+use crate::rules::control::ResponseControl;
 use crate::rules::fault::Fault;
 use crate::rules::forward::{self, Purpose};
 use crate::rules::invalidate::invalidated;
@@ -76,13 +81,14 @@ async fn send(
         }
     };
     let received_at = visit.shared.clock.now();
+    let stick = answer.stick;
     let (head, body) = answer.response.into_parts();
     outcome.fwd_status = Some(head.status.as_u16());
     invalidate(&visit, &head);
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return upgrade::switch(visit, head, outcome);
     }
-    finish(visit, head, body, (requested_at, received_at), outcome)
+    finish(visit, (head, body), (requested_at, received_at), outcome, stick)
 }
 
 /// What an unsafe method changed is dropped before its answer goes out (RFC 9111 4.4).
@@ -96,7 +102,7 @@ fn invalidate(visit: &Visit, head: &response::Parts) {
 
 /// Hands an answer that may not be shared to the client whose request brought it.
 pub(super) fn relay(visit: Visit, relayed: Relayed, fwd: Fwd) -> Response<Body> {
-    let Relayed { head, body, requested_at, received_at, why } = relayed;
+    let Relayed { head, body, requested_at, received_at, why, stick } = relayed;
     let outcome = Outcome {
         fwd: Some(fwd),
         fwd_status: Some(head.status.as_u16()),
@@ -104,15 +110,26 @@ pub(super) fn relay(visit: Visit, relayed: Relayed, fwd: Fwd) -> Response<Body> 
         ..Outcome::default()
     };
     visit.shared.telemetry.counters.note(Event::Uncacheable, &[why.reason], 1);
-    finish(visit, head, body, (requested_at, received_at), outcome)
+    finish(visit, (head, body), (requested_at, received_at), outcome, stick)
+}
+
+/// Whether an answer that is not stored here would not be stored by caches between here
+/// and the client either: only there may a cookie be added to it.
+fn is_private(visit: &Visit, fields: &HeaderMap) -> bool {
+    if !visit.asked.is_safe() {
+        return true;
+    }
+    let control = ResponseControl::of(fields);
+    let lasts = control.public || control.max_age.is_some() || control.s_maxage.is_some();
+    control.private || control.no_store || control.no_cache || !lasts
 }
 
 fn finish(
     mut visit: Visit,
-    head: response::Parts,
-    body: OriginBody,
+    (head, body): (response::Parts, OriginBody),
     (requested_at, received_at): (Now, Now),
     outcome: Outcome,
+    stick: Option<String>,
 ) -> Response<Body> {
     let answer =
         AnswerHead { status: head.status, headers: &head.headers, requested_at, received_at };
@@ -125,9 +142,17 @@ fn finish(
         outcome: &outcome,
     };
     let mut fields = respond::relay(&answer, &dress);
+<<<<<<< HEAD
     let wanted = trailer::are_wanted(&visit.parts.headers);
     if let Some(announced) = trailer::announced(&head.headers).filter(|_| wanted) {
         fields.insert(header::TRAILER, announced);
+=======
+    if let Some(cookie) = stick.filter(|_| is_private(&visit, &fields)) {
+        let secure = if visit.conn.tls.is_some() { "; Secure" } else { "" };
+        if let Ok(cookie) = HeaderValue::try_from(format!("{cookie}{secure}")) {
+            fields.append(header::SET_COOKIE, cookie);
+        }
+>>>>>>> 34dd5c9 (Origin: outliers, outages, sticky cookies, warm connections, a switch by CLI)
     }
     let mut meter = visit.meter();
     meter.answered(head.status.as_u16(), outcome);

@@ -23,6 +23,8 @@ mod isolation;
 mod key;
 mod limits;
 mod origin_faults;
+mod origin_outage;
+mod origin_tiers;
 mod purge;
 mod range;
 mod stale;

@@ -84,6 +84,11 @@ impl Node {
         ))
     }
 
+    /// Address of the plain listener.
+    pub fn plain_addr(&self) -> SocketAddr {
+        self.plain
+    }
+
     /// Address of the TLS listener.
     pub fn tls_addr(&self) -> SocketAddr {
         self.secure

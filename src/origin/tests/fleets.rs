@@ -7,7 +7,7 @@ use http::Method;
 use http_body_util::BodyExt;
 
 use super::*;
-use crate::origin::{Balance, CheckOptions, Panic, ServerOptions};
+use crate::origin::{Balance, CheckOptions, Panic, ServerOptions, StickyOptions};
 
 fn ok(text: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())
@@ -213,7 +213,8 @@ async fn a_check_that_lacks_its_text_is_a_failed_check() {
 async fn a_sticky_cookie_leads_to_its_server_while_that_is_up() {
     let (a, b) = (Script::constant(ok("a")).await, Script::constant(ok("b")).await);
     let mut options = of(&[&a, &b]);
-    options.balance = Balance::Sticky { cookie: "node".to_owned() };
+    options.balance =
+        Balance::Sticky(StickyOptions { cookie: "node".to_owned(), set: false, ttl: None });
     let group = Group::new(options).unwrap();
     let ask = || {
         let mut asking = request(Method::GET, "/");
