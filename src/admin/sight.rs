@@ -57,6 +57,11 @@ pub(super) fn observe(handles: &Handles) {
             emit(&[], ledger.len() as f64);
         }
     });
+    observe_origins(handles);
+}
+
+fn observe_origins(handles: &Handles) {
+    let counters = &handles.telemetry.counters;
     let rows: [(&'static str, fn(&ServerState) -> u64); 3] = [
         ("brink_origin_server_requests_total", |server| server.requests),
         ("brink_origin_failures_total", |server| server.failures),

@@ -40,16 +40,8 @@ pub(super) async fn miss(
     let shared = visit.shared.clone();
     let now = visit.now;
     let rescuer = errand.stored().filter(|entry| settle::rescue(entry, now)).cloned();
-    if let Some(entry) = &rescuer {
-        // The last refresh failed a moment ago: do not ask again yet.
-        if shared.memos.is_unwell(key.hash(), now) {
-            return hit(&mut visit, entry, source);
-        }
-        // The whole origin fails: nobody with a stale copy waits to learn that.
-        if visit.routing.origin(&visit.place.site.origin).is_some_and(|one| one.is_failing()) {
-            refresh(&visit, &key, entry);
-            return hit(&mut visit, entry, source);
-        }
+    if let Some(entry) = rescuer.as_ref().filter(|entry| is_hopeless(&visit, &key, entry)) {
+        return hit(&mut visit, entry, source);
     }
     if matches!(errand, Errand::Fill) && shared.memos.is_uncacheable(key.hash(), now) {
         // Nobody waits for anybody, but an answer that can be stored by now is stored.
@@ -102,6 +94,20 @@ pub(super) async fn miss(
         }
     }
     pass::alone(visit, key, fwd, Some("joins")).await
+}
+
+/// Whether a stale copy should answer at once, because the origin has just failed this key
+/// or fails altogether: nobody who has a copy waits to learn that.
+fn is_hopeless(visit: &Visit, key: &Key, entry: &Arc<Entry>) -> bool {
+    if visit.shared.memos.is_unwell(key.hash(), visit.now) {
+        return true;
+    }
+    let group = visit.routing.origin(&visit.place.site.origin);
+    let fails = group.is_some_and(|group| group.is_failing());
+    if fails {
+        refresh(visit, key, entry);
+    }
+    fails
 }
 
 /// Waits for the origin, with a stale copy in hand no longer than `stale_wait`; `None`

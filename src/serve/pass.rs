@@ -4,13 +4,9 @@
 //! abort, never a clean end. What an unsafe method changed is dropped from the cache
 //! before its answer goes out (RFC 9111 4.4).
 
-<<<<<<< HEAD
-use http::{Request, Response, StatusCode, header, response};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-=======
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, response};
->>>>>>> 34dd5c9 (Origin: outliers, outages, sticky cookies, warm connections, a switch by CLI)
 use hyper::body::Incoming;
 
 use super::body::{self, Body};
@@ -142,17 +138,15 @@ fn finish(
         outcome: &outcome,
     };
     let mut fields = respond::relay(&answer, &dress);
-<<<<<<< HEAD
     let wanted = trailer::are_wanted(&visit.parts.headers);
     if let Some(announced) = trailer::announced(&head.headers).filter(|_| wanted) {
         fields.insert(header::TRAILER, announced);
-=======
+    }
     if let Some(cookie) = stick.filter(|_| is_private(&visit, &fields)) {
         let secure = if visit.conn.tls.is_some() { "; Secure" } else { "" };
         if let Ok(cookie) = HeaderValue::try_from(format!("{cookie}{secure}")) {
             fields.append(header::SET_COOKIE, cookie);
         }
->>>>>>> 34dd5c9 (Origin: outliers, outages, sticky cookies, warm connections, a switch by CLI)
     }
     let mut meter = visit.meter();
     meter.answered(head.status.as_u16(), outcome);
