@@ -2,8 +2,8 @@
 //!
 //! It walks the way a request walks: site and rule, key, what is stored in which tier,
 //! which variant matches, what `rules::plan` says now; then adds what only an observer
-//! knows: the last purge that hit the URL, why its last answer was not stored, and in
-//! plain words what would make it a hit.
+//! knows: the last purge that hit the URL, when it gave way to others, why its last answer
+//! was not stored, and in plain words what would make it a hit.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::advice::{Known, advice};
 use super::answer::{Answer, Refusal, ok};
 use super::handles::{Handles, Located};
 use super::objects::{Object, asked_for};
@@ -22,7 +23,7 @@ use crate::rules::entry::{Entry, Slot};
 use crate::rules::ledger::Verdict;
 use crate::rules::normalise::normalise;
 use crate::rules::plan::{Plan, Question, plan};
-use crate::rules::purge::Subject;
+use crate::rules::purge::{Purge, Subject};
 use crate::rules::site::{Policy, QueryKey};
 
 type Shared = Arc<super::State>;
@@ -43,23 +44,42 @@ pub(super) async fn explain(State(state): State<Shared>, RawQuery(query): RawQue
             "advice": [format!("add {:?} to the hosts of a site", asked.host.as_str())],
         }));
     };
-    let (slot, tier) = stored(handles, &located).await;
-    ok(tell(handles, &asked, headers, &located, (slot, tier)))
+    let stored = stored(handles, &located).await;
+    ok(tell(handles, &asked, headers, &located, &stored))
 }
 
-/// What is stored and in which tier, less what is purged.
-async fn stored(handles: &Handles, located: &Located) -> (Option<Slot>, &'static str) {
+/// What the tiers hold under one key, less what is purged.
+struct Stored {
+    /// What a request would find: memory's, else the disk's.
+    slot: Option<Slot>,
+    tier: &'static str,
+    /// Every tier that holds any of it.
+    tiers: Vec<&'static str>,
+    /// Hits since it came into memory.
+    hits: Option<u32>,
+}
+
+async fn stored(handles: &Handles, located: &Located) -> Stored {
     let live = |mut slot: Slot| {
         slot.variants.retain(|entry| handles.ledger.verdict(entry) != Verdict::Gone);
         (!slot.variants.is_empty()).then_some(slot)
     };
-    if let Some(slot) = handles.memory.get(&located.key).and_then(live) {
-        return (Some(slot), "memory");
+    let mut stored = Stored { slot: None, tier: "none", tiers: Vec::new(), hits: None };
+    if let Some((slot, hits)) = handles.memory.peek(&located.key)
+        && let Some(slot) = live(slot)
+    {
+        (stored.slot, stored.tier, stored.hits) = (Some(slot), "memory", Some(hits));
+        stored.tiers.push("memory");
     }
-    if let Some(disk) = &handles.disk {
-        return (disk.get(&located.key).await.and_then(live), "disk");
+    if let Some(disk) = handles.disk.as_ref().filter(|disk| disk.contains(&located.key))
+        && let Some(slot) = disk.look(&located.key).await.and_then(live)
+    {
+        stored.tiers.push("disk");
+        if stored.slot.is_none() {
+            (stored.slot, stored.tier) = (Some(slot), "disk");
+        }
     }
-    (None, "none")
+    stored
 }
 
 fn tell(
@@ -67,25 +87,34 @@ fn tell(
     asked: &Asked,
     mut headers: HeaderMap,
     located: &Located,
-    (slot, tier): (Option<Slot>, &'static str),
+    stored: &Stored,
 ) -> Value {
     let now = handles.clock.now();
     let policy = located.policy();
     normalise(&mut headers, policy);
     let question =
         Question { method: &asked.method, headers: &headers, has_body: false, policy, now };
-    let verdict = plan(&question, slot.as_ref());
+    let verdict = plan(&question, stored.slot.as_ref());
     let chosen = chosen(&verdict);
-    let variants: Vec<Value> = slot
-        .iter()
-        .flat_map(|slot| slot.variants.iter())
+    let entries = stored.slot.iter().flat_map(|slot| slot.variants.iter());
+    let variants: Vec<Value> = entries
         .map(|entry| {
             let selected = chosen.is_some_and(|chosen| Arc::ptr_eq(chosen, entry));
-            json!({"selected": selected, "object": Object::of(entry, tier, now)})
+            json!({"selected": selected, "object": Object::of(entry, stored.tier, now)})
         })
         .collect();
     let not_stored = handles.telemetry.reasons.find(asked.host.as_str(), asked.target.as_str());
-    let advice = advice(&verdict, &variants, not_stored.as_ref().map(|last| last.reason), policy);
+    let evicted = handles.telemetry.evictions.find(located.key.hash());
+    let purged = last_purge(handles, located, stored.slot.as_ref());
+    let advice = advice(&Known {
+        verdict: &verdict,
+        stored: !variants.is_empty(),
+        not_stored: not_stored.as_ref().map(|last| last.reason),
+        evicted,
+        purged: purged.as_deref(),
+        policy,
+        now,
+    });
     json!({
         "url": Subject::of(located.key.text(), &[]).map(|subject| subject.url()),
         "site": located.site.name,
@@ -93,11 +122,20 @@ fn tell(
         "origin": located.site.origin,
         "key": key(located, asked, policy),
         "request": lines(&headers),
-        "tier": if variants.is_empty() { "none" } else { tier },
+        "tier": stored.tier,
+        "tiers": stored.tiers,
+        "hits": stored.hits,
         "variants": variants,
         "now": Judgement::of(&verdict, now),
         "freshness": chosen.map(|entry| freshness(entry, now)),
-        "last_purge": last_purge(handles, located, slot.as_ref()),
+        "last_purge": purged.as_deref().map(|purge| json!({
+            "seq": purge.seq,
+            "kind": purge.what.kind(),
+            "what": purge.what.to_string(),
+            "soft": purge.soft,
+            "at_ms": purge.wall_ms,
+        })),
+        "last_eviction": evicted,
         "last_not_stored": not_stored,
         "advice": advice,
     })
@@ -200,60 +238,10 @@ fn freshness(entry: &Entry, now: Now) -> Value {
     })
 }
 
-fn last_purge(handles: &Handles, located: &Located, slot: Option<&Slot>) -> Value {
+fn last_purge(handles: &Handles, located: &Located, slot: Option<&Slot>) -> Option<Arc<Purge>> {
     let tags = slot.and_then(|slot| slot.variants.first()).map_or(&[][..], |entry| &entry.tags);
-    let subject = Subject::of(located.key.text(), tags);
-    let found = subject.and_then(|subject| handles.ledger.last_match(&subject));
-    found.map_or(Value::Null, |purge| {
-        json!({
-            "seq": purge.seq,
-            "kind": purge.what.kind(),
-            "what": purge.what.to_string(),
-            "soft": purge.soft,
-            "at_ms": purge.wall_ms,
-        })
-    })
-}
-
-fn advice(
-    verdict: &Plan,
-    variants: &[Value],
-    not_stored: Option<&'static str>,
-    policy: &Policy,
-) -> Vec<String> {
-    let mut advice = Vec::new();
-    if !policy.cache {
-        advice.push("the site's rule says cache = false; remove that for this path".to_owned());
-    }
-    match verdict {
-        Plan::Hit(_) => advice.push("nothing to do: it is a hit".to_owned()),
-        Plan::Revalidate { entry, .. } if entry.freshness.lifetime_ms == 0 => {
-            advice.push(words::reason("no-freshness").to_owned());
-        }
-        Plan::Revalidate { entry, .. } if entry.freshness.always_validate => {
-            advice
-                .push("drop no-cache at the origin if the answer may be reused unasked".to_owned());
-        }
-        Plan::Revalidate { .. } | Plan::StaleHit(_) => advice.push(
-            "a longer max-age (or s-maxage) at the origin keeps it fresh longer; \
-             stale_while_revalidate hides the refresh from clients"
-                .to_owned(),
-        ),
-        Plan::Miss(_) | Plan::Pass(_) if not_stored.is_none() && policy.cache => {
-            let text = if variants.is_empty() {
-                "not asked for yet, or evicted: the next answer is stored if the origin allows it"
-            } else {
-                "variants are stored for other request fields; send the same ones, or fold them \
-                 (encodings, languages) in the site's rule"
-            };
-            advice.push(text.to_owned());
-        }
-        _ => {}
-    }
-    if let (Some(reason), true) = (not_stored, variants.is_empty()) {
-        advice.push(words::reason(reason).to_owned());
-    }
-    advice
+    let subject = Subject::of(located.key.text(), tags)?;
+    handles.ledger.last_match(&subject)
 }
 
 fn lines(headers: &HeaderMap) -> Vec<String> {

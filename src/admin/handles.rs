@@ -67,11 +67,16 @@ pub struct Warmed {
     pub bytes: u64,
     /// Whether it was in the cache already.
     pub hit: bool,
+    /// The body, if it was asked for.
+    pub body: Vec<u8>,
 }
 
-/// Fetches one URL through the cache, as a client would.
-pub type WarmFetch =
-    dyn Fn(http::Uri) -> Pin<Box<dyn Future<Output = Result<Warmed, String>> + Send>> + Send + Sync;
+/// A fetch that warms, under way.
+pub type Warming = Pin<Box<dyn Future<Output = Result<Warmed, String>> + Send>>;
+
+/// Fetches one URL through the cache, as a client would, and keeps a body of at most so
+/// many bytes; a longer one is an error, but for zero, which keeps nothing.
+pub type WarmFetch = dyn Fn(http::Uri, usize) -> Warming + Send + Sync;
 
 /// Everything lent.
 #[derive(Clone)]

@@ -1,4 +1,8 @@
-//! One purge call on its way through the tiers: what it matches, and what was found so far.
+//! Purge calls on their way through the tiers: what they match, and what was found so far.
+//!
+//! Calls that share a pass are asked about an entry only if any of them wants it, which one
+//! look into a ledger of all their items tells: a pass costs the same for one call as for
+//! a thousand.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,6 +33,7 @@ pub(super) struct Job {
     /// Number of its last item; zero counts what would be purged and changes nothing.
     pub(super) seq: u64,
     soft: bool,
+    whats: Vec<What>,
     /// The call's items in a ledger of their own: exact maps instead of a list.
     tester: Ledger,
     /// Hashes of the keys found in memory, so that the disk's copies count once.
@@ -51,15 +56,36 @@ impl Counting {
     }
 }
 
+/// What a number of calls want.
+pub(super) struct AnyOf(Ledger);
+
+impl AnyOf {
+    /// Whether one of them may want this.
+    pub(super) fn wants(&self, key: &[u8], tags: &[Box<str>]) -> bool {
+        self.0.verdict_of(key, tags, 0) == Verdict::Gone
+    }
+}
+
+fn tester<'a>(whats: impl Iterator<Item = &'a What>) -> Ledger {
+    let tester = Ledger::new();
+    tester.apply(tester.number(whats.cloned().collect(), false, 0));
+    tester
+}
+
 impl Job {
     pub(super) fn new(whats: Vec<What>, seq: u64, soft: bool) -> (Job, Counting) {
-        let tester = Ledger::new();
-        tester.apply(tester.number(whats, false, 0));
+        let tester = tester(whats.iter());
         let (sender, done) = oneshot::channel();
         let found = Arc::new(Mutex::new(Found::default()));
         let own = found.clone();
-        let job = Job { seq, soft, tester, seen: HashSet::new(), found: own, done: sender };
+        let seen = HashSet::new();
+        let job = Job { seq, soft, whats, tester, seen, found: own, done: sender };
         (job, Counting { found, done })
+    }
+
+    /// What any of `jobs` may want.
+    pub(super) fn all(jobs: &[Job]) -> AnyOf {
+        AnyOf(tester(jobs.iter().flat_map(|job| &job.whats)))
     }
 
     /// Counts nothing but what would be purged.

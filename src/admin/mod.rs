@@ -10,6 +10,7 @@
 //! the API needs of the rest of the node it gets in [`Handles`], because `admin` and
 //! `serve` are neighbours that must not know each other.
 
+mod advice;
 mod answer;
 mod audit;
 mod dashboard;
@@ -28,6 +29,7 @@ mod remote;
 mod router;
 mod routes;
 mod sight;
+mod sitemap;
 mod sweep;
 mod tls;
 mod tokens;
@@ -49,6 +51,7 @@ pub use handles::{Durable, Handles, Located, WarmFetch, Warmed};
 pub use listen::Address;
 pub use remote::{RemoteAnswer, RemotePurge, Remotes};
 pub use routes::{ROUTES, Route, Scope};
+pub use sitemap::{Listed, listed};
 pub use tls::{TlsError, TlsFiles};
 pub use tokens::{TokenError, Tokens};
 
@@ -146,9 +149,10 @@ impl Admin {
             .await
             .map_err(|error| AdminError::Bind(options.listen.to_string(), error))?;
         let address = listener.address();
-        sight::observe(&handles);
+        let sweeper = Sweeper::new(&handles);
+        sight::observe(&handles, &sweeper);
         let state = Arc::new(State {
-            sweeper: Sweeper::new(&handles),
+            sweeper,
             limits: Limits::new(&options),
             audit: Audit::new(options.audit_file.clone()),
             tokens: tokens.clone(),

@@ -94,6 +94,7 @@ fn query(path: &str) -> &'static [(&'static str, bool, &'static str)] {
             ("prefix", false, "Only below this prefix."),
             ("host", false, "Only of this host."),
             ("url", false, "Only variants of this URL."),
+            ("tier", false, "memory or disk; both by default."),
             ("limit", false, "Keys on a page, at most 1,000."),
             ("after", false, "`next` of the page before."),
         ],
@@ -102,6 +103,7 @@ fn query(path: &str) -> &'static [(&'static str, bool, &'static str)] {
             ("limit", false, "At most 500."),
         ],
         "/v1/log" => &[("filter", false, "field=text,field=text on the JSON of a line.")],
+        "/v1/warm" => &[("concurrency", false, "Fetches at a time if the body is a file.")],
         "/v1/purges" => &[("since", false, "Only purges after this number.")],
         _ => &[],
     }

@@ -30,6 +30,13 @@ pub(super) struct Shown {
     pub(super) total: u64,
 }
 
+impl Shown {
+    /// Keys not looked at yet.
+    pub(super) fn left(&self) -> u64 {
+        if self.running { self.total.saturating_sub(self.examined) } else { 0 }
+    }
+}
+
 impl Progress {
     fn begin(&self, total: u64) {
         self.examined.store(0, Ordering::Relaxed);
@@ -61,11 +68,12 @@ pub(super) fn memory(
     let upto = ledger.seq();
     let remember = handles.disk.is_some();
     let judges = jobs.is_empty() || jobs.iter().any(|job| !job.is_dry());
+    let any = Job::all(jobs);
     let (mut freed, mut bytes) = (0u64, 0u64);
     progress.begin(handles.memory.len());
     handles.memory.for_each(&mut |slot: &Slot| {
         progress.step();
-        for entry in &slot.variants {
+        for entry in slot.variants.iter().filter(|entry| any.wants(&entry.key, &entry.tags)) {
             for job in jobs.iter_mut() {
                 job.look(entry, remember);
             }
@@ -96,8 +104,12 @@ pub(super) fn disk(handles: &Handles, jobs: &mut [Job], progress: &Progress) -> 
     let judges = jobs.is_empty() || jobs.iter().any(|job| !job.is_dry());
     progress.begin(records * if judges && !jobs.is_empty() { 2 } else { 1 });
     if !jobs.is_empty() {
+        let any = Job::all(jobs);
         disk.walk(&mut |facts, bytes| {
             progress.step();
+            if !any.wants(facts.key, &facts.tags) {
+                return true;
+            }
             for job in jobs.iter_mut() {
                 job.look_on_disk(facts.key, &facts.tags, facts.since, bytes);
             }

@@ -15,6 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::answer::{Answer, Refusal, Sent, ok};
 use super::handles::Handles;
+use super::sweep::Sweeper;
 use crate::origin::ServerState;
 use crate::store::Disk;
 use crate::store::disk::DirectoryStats;
@@ -26,8 +27,14 @@ type Shared = Arc<super::State>;
 const TOP_MAX: usize = 500;
 
 /// Registers the gauges that the admin part can answer for.
-pub(super) fn observe(handles: &Handles) {
+pub(super) fn observe(handles: &Handles, sweeper: &Sweeper) {
     let counters = &handles.telemetry.counters;
+    let sweeper = sweeper.clone();
+    counters.observe("brink_purge_sweep_left", move |emit| {
+        for (tier, left) in sweeper.left() {
+            emit(&[tier], left as f64);
+        }
+    });
     let memory = Arc::downgrade(&handles.memory);
     counters.observe("brink_cache_objects", move |emit| {
         if let Some(memory) = memory.upgrade() {

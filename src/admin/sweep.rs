@@ -26,7 +26,9 @@ use crate::rules::purge::What;
 /// How often the ledger is emptied when no call asked for a pass.
 const IDLE_PASS_EVERY: Duration = Duration::from_secs(10);
 /// Calls served by one pass.
-const JOBS_MAX: usize = 64;
+const JOBS_MAX: usize = 4096;
+/// How much a sweep steps back behind everything else (setpriority(2)).
+const NICE: i32 = 10;
 /// Reports kept for `/v1/purges`.
 const REPORTS_MAX: usize = 256;
 
@@ -153,6 +155,13 @@ impl Sweeper {
         Sweeps { memory: shown(Tier::Memory), disk }
     }
 
+    /// Keys that running passes have not looked at yet, by tier.
+    pub(super) fn left(&self) -> Vec<(&'static str, u64)> {
+        let Sweeps { memory, disk } = self.sweeps();
+        let disk = disk.map(|disk| ("disk", disk.left()));
+        [("memory", memory.left())].into_iter().chain(disk).collect()
+    }
+
     fn line(&self, tier: Tier) -> &Mutex<Line> {
         match tier {
             Tier::Memory => &self.inner.memory,
@@ -166,7 +175,11 @@ impl Sweeper {
             return;
         }
         let sweeper = self.clone();
-        tokio::task::spawn_blocking(move || {
+        let thread = std::thread::Builder::new().name("brink-sweep".to_owned());
+        let started = thread.spawn(move || {
+            // Of this thread alone: freeing space must not slow down those who serve. Where
+            // that is not allowed it works all the same.
+            let _ = rustix::process::nice(NICE);
             let line = sweeper.line(tier);
             loop {
                 let (jobs, upto) = {
@@ -185,6 +198,10 @@ impl Sweeper {
                 }
             }
         });
+        if let Err(error) = started {
+            tracing::warn!(%error, "no thread for a sweep; the next purge tries again");
+            self.line(tier).lock().running = false;
+        }
     }
 
     fn memory(&self, mut jobs: Vec<Job>) {

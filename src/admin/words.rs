@@ -15,6 +15,12 @@ pub(super) fn fwd(fwd: Fwd) -> &'static str {
     }
 }
 
+/// What to do about a request that forbids a stored answer.
+pub(super) fn client_no_cache() -> &'static str {
+    "the request itself forbids a stored answer (Cache-Control: no-cache, no-store or max-age, \
+     Pragma, or a body); drop that there, or set honour_client_no_cache = false in the site's rule"
+}
+
 /// What would have made the node store an answer that it did not store.
 pub(super) fn reason(word: &str) -> &'static str {
     match word {

@@ -11,10 +11,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::admin_client::{self, Problem, Target, bytes, number, text};
+use crate::admin::{Listed, listed};
 
 const EXAMPLES: &str = "\
 Examples:
   brink warm https://example.com/ https://example.com/style.css
+  brink warm --sitemap https://example.com/sitemap.xml
   brink warm --file urls.txt --concurrency 16
   curl -s https://example.com/sitemap.xml | brink warm --file -
 
@@ -26,8 +28,11 @@ were fetched, 1 some were not or no node answered, 2 wrong usage.";
 #[command(after_help = EXAMPLES)]
 pub struct Warm {
     /// Whole URLs with scheme
-    #[arg(required_unless_present = "file")]
+    #[arg(required_unless_present_any = ["file", "sitemap"])]
     urls: Vec<String>,
+    /// URL of a sitemap (or of an index of them), which the node fetches through itself
+    #[arg(long, value_name = "URL")]
+    sitemap: Option<String>,
     /// More URLs from a file, one a line, or from a sitemap; - is standard input
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -44,20 +49,22 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 impl Warm {
     /// Runs the verb.
     pub fn run(self) -> ExitCode {
-        let Warm { mut urls, file, concurrency, target } = self;
+        let Warm { mut urls, sitemap, file, concurrency, target } = self;
         if let Some(file) = file {
-            match read(&file) {
-                Ok(text) => urls.extend(listed(&text)),
-                Err(error) => return super::fail(format!("{}: {error}", file.display())),
+            let read = read(&file).map_err(|error| error.to_string());
+            match read.and_then(|bytes| listed(&bytes)) {
+                Ok(Listed { urls: more, sitemaps }) if sitemaps.is_empty() => urls.extend(more),
+                Ok(_) => return super::fail("an index of sitemaps: give its URL with --sitemap"),
+                Err(why) => return super::fail(format!("{}: {why}", file.display())),
             }
         }
         let mut failed = 0;
         let code = admin_client::run(&target, async |client| {
-            let call = json!({"urls": urls, "concurrency": concurrency});
+            let call = json!({"urls": urls, "sitemap": sitemap, "concurrency": concurrency});
             let mut job = client.call(Method::POST, "/v1/warm", Some(&call)).await?;
             let path = format!("/v1/warm/{}", number(&job, "/id"));
             let bar = bar(&job, target.json);
-            while text(&job, "/state") == "running" {
+            while matches!(text(&job, "/state"), "reading" | "running") {
                 tokio::select! {
                     () = tokio::time::sleep(LOOK_EVERY) => {}
                     _ = tokio::signal::ctrl_c() => {
@@ -65,6 +72,7 @@ impl Warm {
                     }
                 }
                 job = client.get(&path, &[]).await?;
+                bar.set_length(number(&job, "/total"));
                 bar.set_position(number(&job, "/counts/done"));
             }
             bar.finish_and_clear();
@@ -105,34 +113,11 @@ fn print(job: &Value) {
     }
 }
 
-fn read(file: &PathBuf) -> std::io::Result<String> {
+fn read(file: &PathBuf) -> std::io::Result<Vec<u8>> {
     if file.as_os_str() != "-" {
-        return std::fs::read_to_string(file);
+        return std::fs::read(file);
     }
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// The URLs of a list or of a sitemap (`<loc>` elements).
-fn listed(text: &str) -> Vec<String> {
-    if !text.contains("<loc>") {
-        let lines = text.lines().map(str::trim);
-        return lines.filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect();
-    }
-    let places = text.split("<loc>").skip(1).filter_map(|rest| rest.split("</loc>").next());
-    places.map(|url| url.trim().replace("&amp;", "&")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_and_sitemaps_give_their_urls() {
-        assert_eq!(listed("# a\nhttp://h/1\n\n http://h/2 \n"), ["http://h/1", "http://h/2"]);
-        let map = "<urlset><url><loc>http://h/?a=1&amp;b=2</loc></url><url><loc>\nhttp://h/2\n\
-                   </loc></url></urlset>";
-        assert_eq!(listed(map), ["http://h/?a=1&b=2", "http://h/2"]);
-    }
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

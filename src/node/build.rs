@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::NodeError;
 use super::purges::{self, PurgeFile};
 use crate::base::Clock;
 use crate::config::Config;
 use crate::origin::Group;
-use crate::rules::key::KeySeed;
+use crate::rules::key::{Key, KeySeed};
 use crate::serve::{self, Routing, Shared, Stores};
 use crate::store::disk::Disk;
 use crate::store::memory::OnEvict;
 use crate::store::{Memory, MemoryOptions, Victim};
-use crate::telemetry::{AccessLog, Telemetry};
+use crate::telemetry::{AccessLog, Count, Telemetry};
 
 /// Bodies being filled may take this share of the memory tier's size beside it, and no
 /// less than this many bytes.
@@ -31,17 +33,11 @@ pub(super) fn build(config: &Config, clock: Clock) -> Result<Built, NodeError> {
     let disk = open_disk(config, &clock)?;
     let seed = disk.as_ref().map_or_else(|| KeySeed(rand::random()), |disk| disk.seed());
     let (ledger, purges) = purges::open(config)?;
-    let on_evict = disk.clone().map(|disk| -> OnEvict {
-        Arc::new(move |victim: Victim| {
-            for entry in victim.slot.variants.iter().rev() {
-                disk.evicted(entry.clone(), victim.hits);
-            }
-        })
-    });
-    let options = MemoryOptions { before_disk: disk.is_some(), ..config.memory.clone() };
-    let memory = Arc::new(Memory::new(&options, on_evict));
     let log = AccessLog::start(config.log.access.clone()).map_err(NodeError::AccessLog)?;
     let telemetry = Telemetry::new(log).with_sample(config.lab);
+    let on_evict = evicted(seed, disk.clone(), telemetry.clone(), clock.clone());
+    let options = MemoryOptions { before_disk: disk.is_some(), ..config.memory.clone() };
+    let memory = Arc::new(Memory::new(&options, Some(on_evict)));
     let object_max = object_max(config, &memory);
     let stores = Stores { memory, disk, ledger: Arc::new(ledger) };
     let options = serve::Options {
@@ -51,6 +47,22 @@ pub(super) fn build(config: &Config, clock: Clock) -> Result<Built, NodeError> {
     };
     let routing = routing(config, seed, None)?;
     Ok(Built { shared: Shared::new(clock, seed, routing, stores, telemetry, options), purges })
+}
+
+/// What becomes of what memory gives up: it is counted, remembered for `explain`, and
+/// offered to the disk tier.
+fn evicted(seed: KeySeed, disk: Option<Arc<Disk>>, telemetry: Telemetry, clock: Clock) -> OnEvict {
+    Arc::new(move |victim: Victim| {
+        telemetry.counters.add(Count::Evicted, 1);
+        if let Some(entry) = victim.slot.variants.first() {
+            let hash = Key::new(seed, SmallVec::from_slice(&entry.key)).hash();
+            telemetry.evictions.note(hash, clock.now().wall_secs(), victim.hits);
+        }
+        let Some(disk) = &disk else { return };
+        for entry in victim.slot.variants.iter().rev() {
+            disk.evicted(entry.clone(), victim.hits);
+        }
+    })
 }
 
 /// Bodies longer than every tier takes are not collected at all: they stream through.

@@ -39,14 +39,14 @@ struct Clients {
 /// The function that the admin API warms with.
 pub(super) fn fetcher(doors: Doors) -> Arc<WarmFetch> {
     let clients = Arc::new(Clients { doors, groups: Mutex::default() });
-    Arc::new(move |url| {
+    Arc::new(move |url, keep| {
         let clients = clients.clone();
-        Box::pin(async move { clients.fetch(&url).await })
+        Box::pin(async move { clients.fetch(&url, keep).await })
     })
 }
 
 impl Clients {
-    async fn fetch(&self, url: &Uri) -> Result<Warmed, String> {
+    async fn fetch(&self, url: &Uri, keep: usize) -> Result<Warmed, String> {
         let authority = url.authority().ok_or("no host")?;
         let target = url.path_and_query().map_or("/", |target| target.as_str());
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| "not a host")?;
@@ -59,12 +59,19 @@ impl Clients {
         let cache = response.headers().get("cache-status").map_or(&b""[..], |v| v.as_bytes());
         let hit = String::from_utf8_lossy(cache).contains("; hit");
         let mut body = response.into_body();
-        let mut bytes = 0;
+        let (mut bytes, mut kept) = (0, Vec::new());
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|fault| format!("{fault:?}"))?;
-            bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            let data = frame.data_ref().map_or(&[][..], |data| data);
+            bytes += data.len() as u64;
+            if keep > 0 {
+                kept.extend_from_slice(data);
+                if kept.len() > keep {
+                    return Err(format!("longer than {keep} bytes"));
+                }
+            }
         }
-        Ok(Warmed { status, bytes, hit })
+        Ok(Warmed { status, bytes, hit, body: kept })
     }
 
     fn group(&self, tls: bool, host: &str) -> Result<Arc<Group>, String> {

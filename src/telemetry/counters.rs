@@ -45,11 +45,13 @@ pub enum Count {
     PurgeFreed,
     /// Bytes freed by a sweep.
     PurgeFreedBytes,
+    /// The memory tier gave up a key for want of room, or did not let it in.
+    Evicted,
 }
 
 impl Count {
     /// Every one with its row in the table, in order of declaration.
-    pub const ALL: [(Count, &'static str); 8] = [
+    pub const ALL: [(Count, &'static str); 9] = [
         (Count::Connection, "brink_connections_total"),
         (Count::TlsHandshake, "brink_tls_handshakes_total"),
         (Count::TlsFailure, "brink_tls_failures_total"),
@@ -58,6 +60,7 @@ impl Count {
         (Count::Stored, "brink_stored_total"),
         (Count::PurgeFreed, "brink_purge_freed_objects_total"),
         (Count::PurgeFreedBytes, "brink_purge_freed_bytes_total"),
+        (Count::Evicted, "brink_memory_evictions_total"),
     ];
 }
 

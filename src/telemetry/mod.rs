@@ -8,6 +8,7 @@
 
 pub mod access_log;
 pub mod counters;
+pub mod evictions;
 pub mod exchange;
 pub mod expose;
 pub mod histogram;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 pub use access_log::AccessLog;
 pub use counters::{Count, Counters, Event};
+pub use evictions::{Evicted, Evictions};
 pub use exchange::Exchange;
 pub use reasons::Reasons;
 pub use sample::Sample;
@@ -44,6 +46,8 @@ pub struct Telemetry {
     pub top: Arc<Top>,
     /// Why URLs were not stored, for `explain`.
     pub reasons: Arc<Reasons>,
+    /// When keys gave way to others, for `explain`.
+    pub evictions: Arc<Evictions>,
     /// Live followers of the exchanges (`brink log`).
     pub tail: Arc<Tail>,
     /// A sample of what was asked for, for `brink lab advise`.
@@ -58,6 +62,7 @@ impl Telemetry {
             access_log: Arc::new(access_log),
             top: Arc::new(Top::default()),
             reasons: Arc::new(Reasons::default()),
+            evictions: Arc::new(Evictions::default()),
             tail: Arc::new(Tail::default()),
             sample: Arc::new(Sample::default()),
         };

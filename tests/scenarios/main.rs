@@ -27,6 +27,7 @@ mod origin_outage;
 mod origin_tiers;
 mod purge;
 mod range;
+mod sight;
 mod stale;
 mod tls;
 mod trailers;

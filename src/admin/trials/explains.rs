@@ -89,3 +89,46 @@ async fn request_fields_are_folded_as_a_request_would_be() {
     let nowhere = bench.get("/v1/explain?url=https://elsewhere/").await.json();
     assert_eq!(nowhere["now"]["verdict"], "refuse");
 }
+
+#[tokio::test]
+async fn hits_are_told_and_looking_is_no_hit() {
+    let bench = Bench::start().await;
+    let entry = bench.store("https://h:443/a", &[]);
+    let key = Key::new(SEED, SmallVec::from_slice(&entry.key));
+    let hits = async || bench.get("/v1/explain?url=https://h/a").await.json()["hits"].clone();
+    assert_eq!(hits().await, 0);
+    assert!(bench.handles.memory.get(&key).is_some());
+    assert!(bench.handles.memory.get(&key).is_some());
+    assert_eq!(hits().await, 2);
+    assert_eq!(hits().await, 2);
+}
+
+#[tokio::test]
+async fn what_happened_last_explains_the_miss() {
+    let bench = Bench::start().await;
+    let entry = bench.store("https://h:443/a", &[]);
+    let key = Key::new(SEED, SmallVec::from_slice(&entry.key));
+    let advice = async || {
+        let answer = bench.get("/v1/explain?url=https://h/a").await.json();
+        answer["advice"][0].as_str().unwrap_or_default().to_owned()
+    };
+    bench.handles.memory.remove(&key);
+    assert!(advice().await.contains("not asked for yet"), "{}", advice().await);
+    bench.handles.telemetry.evictions.note(key.hash(), WALL_MS / 1000, 3);
+    bench.handles.clock.advance(Duration::from_secs(12));
+    assert!(advice().await.contains("12 s ago after 3 hits"), "{}", advice().await);
+    let answer = bench.get("/v1/explain?url=https://h/a").await.json();
+    assert_eq!(answer["last_eviction"]["hits"], 3);
+    bench.post("/v1/purge", r#"{"hosts":["h"]}"#).await;
+    assert!(advice().await.contains("purged 0 s ago"), "{}", advice().await);
+}
+
+#[tokio::test]
+async fn a_request_that_forbids_a_stored_answer_is_told_so() {
+    let bench = Bench::start().await;
+    bench.store("https://h:443/a", &[]);
+    let target = "/v1/explain?url=https://h/a&header=Cache-Control:%20no-cache";
+    let answer = bench.get(target).await.json();
+    let advice = answer["advice"][0].as_str().unwrap();
+    assert!(advice.contains("honour_client_no_cache"), "{answer:#}");
+}

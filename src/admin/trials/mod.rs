@@ -4,6 +4,7 @@ mod access;
 mod doors;
 mod explains;
 mod purges;
+mod warming;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -187,6 +187,12 @@ impl Disk {
         slot
     }
 
+    /// The same without counting a hit or miss, for those who only look.
+    pub async fn look(&self, key: &Key) -> Option<Slot> {
+        let member = self.member(key.hash()).filter(|member| member.dir.is_ready())?;
+        member.get(key, &self.options).await
+    }
+
     /// Whether something is stored under the hash of `key`; a quick hint, no promise.
     pub fn contains(&self, key: &Key) -> bool {
         self.member(key.hash()).is_some_and(|member| {

@@ -26,6 +26,11 @@ impl Sized {
         slot
     }
 
+    pub(super) fn peek(&self, hash: u128) -> Option<(Slot, u32)> {
+        let (slot, hits) = self.cache.peek_with_hits(hash)?;
+        Some((slot, u32::from(hits)))
+    }
+
     pub(super) fn upsert(&self, hash: u128, change: impl FnOnce(Option<&Slot>) -> Slot) {
         let mut victims = Vec::new();
         let change = |stored: Option<&Slot>| {

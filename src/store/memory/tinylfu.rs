@@ -51,6 +51,12 @@ impl TinyLfu {
         Some(held.slot.clone())
     }
 
+    /// moka counts this as a use; the count that is told does not.
+    pub(super) fn peek(&self, hash: u128) -> Option<(Slot, u32)> {
+        let held = self.cache.get(&hash)?;
+        Some((held.slot.clone(), held.hits.load(Ordering::Relaxed)))
+    }
+
     /// Replaces the slot by what `change` makes of it, under moka's lock of that key.
     pub(super) fn upsert(&self, hash: u128, change: impl FnOnce(Option<&Slot>) -> Slot) {
         let mut refused = None;

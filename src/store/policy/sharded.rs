@@ -91,6 +91,12 @@ impl<V: Default + Clone> Sharded<V> {
         self.shard(key).lock().peek(key).cloned()
     }
 
+    /// The value without counting a request, and its hits so far (at most 254).
+    pub fn peek_with_hits(&self, key: u128) -> Option<(V, u8)> {
+        let shard = self.shard(key).lock();
+        Some((shard.peek(key)?.clone(), shard.hits(key)))
+    }
+
     /// Lets `change` decide, under the lock of the shard, what becomes of the value of a
     /// key. Returns the value before and its weight. What has to go, possibly the new
     /// value itself, is added to `victims`.

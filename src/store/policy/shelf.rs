@@ -119,6 +119,11 @@ impl<V: Default> Shelf<V> {
         self.find(key).map(|index| &self.order.nodes[index as usize].value)
     }
 
+    /// How often the value was found since it came in, at most 254.
+    pub fn hits(&self, key: u128) -> u8 {
+        self.find(key).map_or(0, |index| self.order.nodes[index as usize].hits.saturating_sub(1))
+    }
+
     /// Stores a value; what has to go for it is added to `victims`, the value itself if
     /// it is not let in. A value of the same key is replaced and keeps its rank; the old
     /// one and its weight are returned.
