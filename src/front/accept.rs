@@ -273,10 +273,10 @@ async fn open<H>(
 }
 
 /// Which protocol a plain connection speaks: HTTP/2 with prior knowledge begins with
-/// `PRI` (RFC 9113 3.4), which the guard lets no HTTP/1 request begin with. Nothing is
-/// taken from the socket unless fewer than three bytes have come.
+/// a preface (RFC 9113 3.4) whose method the guard refuses. Nothing is taken from the socket
+/// unless only a beginning of the preface has come.
 async fn sniff(tcp: &TcpStream) -> io::Result<(Vec<u8>, bool)> {
-    let mut first = [0u8; 3];
+    let mut first = [0u8; PREFACE.len()];
     let n = tcp.peek(&mut first).await?;
     let mut early = Vec::new();
     if n >= first.len() || first.get(..n) != PREFACE.get(..n) || n == 0 {
@@ -329,7 +329,7 @@ impl Drop for Gone {
     }
 }
 
-const PREFACE: [u8; 3] = *b"PRI";
+const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 

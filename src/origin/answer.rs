@@ -273,12 +273,15 @@ fn parse(head: &[u8]) -> Result<Head, &'static str> {
 }
 
 /// A single coding that cannot be taken for `chunked` by anybody: the body then ends with
-/// the connection (RFC 9112 6.3, rule 4.2), for hyper as for us.
+/// the connection (RFC 9112 6.3, rule 4.2), for hyper as for us. One that says how the body
+/// is coded is refused: passing the body on without it would garble it.
 fn ends_with_connection(value: &[u8]) -> bool {
     let token = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    let lower = value.to_ascii_lowercase();
     !value.is_empty()
         && value.iter().all(token)
-        && !value.to_ascii_lowercase().windows(5).any(|part| part == b"chunk")
+        && !lower.windows(5).any(|part| part == b"chunk")
+        && !CODINGS.contains(&lower.as_slice())
 }
 
 struct Lines<'a> {
@@ -351,6 +354,10 @@ pub(super) fn is_token(byte: u8) -> bool {
 pub(super) fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
 }
+
+/// Transfer codings that have or had a meaning (RFC 9112 7.2, RFC 2616 3.6).
+const CODINGS: [&[u8]; 8] =
+    [b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"identity", b"br", b"zstd"];
 
 const START: &[u8] = b"HTTP/1.";
 /// Largest head of an answer in bytes.

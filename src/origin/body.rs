@@ -33,6 +33,8 @@ pub struct OriginBody {
     waiting: bool,
     /// Bytes handed out.
     seen: u64,
+    /// Bytes came after the end.
+    overran: bool,
     resume: Option<Box<Resume>>,
 }
 
@@ -59,6 +61,7 @@ impl OriginBody {
             stall: None,
             waiting: false,
             seen: 0,
+            overran: false,
             resume: None,
         }
     }
@@ -91,6 +94,7 @@ impl OriginBody {
             stall: None,
             waiting: false,
             seen: 0,
+            overran: false,
             resume: None,
         }
     }
@@ -99,6 +103,12 @@ impl OriginBody {
     /// end (RFC 9112 8), which matters to whoever stores it.
     pub fn framing(&self) -> Framing {
         self.framing
+    }
+
+    /// Whether more bytes came with the end of the body than belong to it: it went out whole,
+    /// but an origin that cannot count is not believed for longer than one answer.
+    pub fn overran(&self) -> bool {
+        self.overran
     }
 
     /// Allows the body to be continued when it breaks.
@@ -133,7 +143,10 @@ impl OriginBody {
         self.stall = None;
         if let Some(lease) = self.lease.take() {
             match fault {
-                None => lease.finish(self.framing != Framing::Close),
+                None => {
+                    self.overran = lease.overran();
+                    lease.finish(self.framing != Framing::Close);
+                }
                 Some(fault) => lease.fail(fault),
             }
         }

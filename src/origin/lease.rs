@@ -97,6 +97,11 @@ impl Lease {
         }
     }
 
+    /// Whether bytes were left over after the answer.
+    pub fn overran(&self) -> bool {
+        matches!(&self.link, Some(Link::Solo(one)) if one.line.is_spoiled())
+    }
+
     /// The answer ended properly. The connection is kept if it can carry another request
     /// and the request was sent whole.
     pub fn finish(mut self, reusable: bool) {

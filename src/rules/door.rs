@@ -95,8 +95,9 @@ fn target(parts: &Parts) -> Result<PathAndQuery, Fault> {
     if !path.starts_with('/') {
         return bad("the target does not begin with a slash");
     }
-    let plain = |byte: &u8| matches!(byte, 0x21..=0x7e) && *byte != b'#';
-    match target.as_str().as_bytes().iter().all(plain) {
+    let plain = |byte: u8| matches!(byte, 0x21..=0x7e) && !b"#\"<>".contains(&byte);
+    let clean = path.bytes().all(|byte| plain(byte) && byte != b'\\');
+    match clean && target.query().is_none_or(|query| query.bytes().all(plain)) {
         true => Ok(target.clone()),
         false => bad("the target has bytes that must be percent-encoded"),
     }
@@ -146,15 +147,16 @@ fn framing(version: Version, fields: &HeaderMap) -> Result<(), Fault> {
     Ok(())
 }
 
-/// RFC 9113 8.2.2.
+/// RFC 9113 8.2.2; and a quote in a name, which the type of names lets pass.
 fn connection_specific(fields: &HeaderMap) -> Result<(), Fault> {
     let named = [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE];
     let named = named.iter().any(|name| fields.contains_key(name))
         || fields.contains_key("keep-alive")
-        || fields.contains_key("proxy-connection");
+        || fields.contains_key("proxy-connection")
+        || fields.keys().any(|name| name.as_str().contains('"'));
     let te = list::all(fields, &header::TE).all(|te| te.eq_ignore_ascii_case(b"trailers"));
     if named || !te {
-        return bad("a connection-specific field in HTTP/2");
+        return bad("a field that HTTP/2 does not know");
     }
     framing(Version::HTTP_2, fields)
 }

@@ -18,6 +18,10 @@ pub enum Fault {
     HeadTooLarge,
     /// The body is larger than the limit, or its framing carries too much.
     BodyTooLarge,
+    /// A version of HTTP that is not spoken (RFC 9110 15.6.6).
+    VersionNotSupported,
+    /// A transfer coding that is known but not implemented (RFC 9112 6.1).
+    CodingNotImplemented,
     /// `Expect` asks for something else than `100-continue` (RFC 9110 10.1.1).
     ExpectationFailed,
     /// The method is one this node never forwards (CONNECT, TRACE) or that is not
@@ -55,6 +59,8 @@ impl Fault {
             Fault::UriTooLong => StatusCode::URI_TOO_LONG,
             Fault::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Fault::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Fault::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Fault::CodingNotImplemented => StatusCode::NOT_IMPLEMENTED,
             Fault::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Fault::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Fault::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -77,6 +83,8 @@ impl Fault {
             Fault::UriTooLong => "uri-too-long",
             Fault::HeadTooLarge => "head-too-large",
             Fault::BodyTooLarge => "body-too-large",
+            Fault::VersionNotSupported => "version-not-supported",
+            Fault::CodingNotImplemented => "coding-not-implemented",
             Fault::ExpectationFailed => "expectation-failed",
             Fault::MethodNotAllowed => "method-not-allowed",
             Fault::Misdirected => "misdirected",
@@ -103,6 +111,8 @@ impl Fault {
             Fault::UriTooLong => "the request target is too long",
             Fault::HeadTooLarge => "the request head is too large",
             Fault::BodyTooLarge => "the request body is too large",
+            Fault::VersionNotSupported => "this version of HTTP is not spoken",
+            Fault::CodingNotImplemented => "the only transfer coding taken is chunked",
             Fault::ExpectationFailed => "only 100-continue can be expected",
             Fault::MethodNotAllowed => "this method is not allowed here",
             Fault::Misdirected => "this host is not served here",
@@ -125,6 +135,8 @@ impl Fault {
                 | Fault::UriTooLong
                 | Fault::HeadTooLarge
                 | Fault::BodyTooLarge
+                | Fault::VersionNotSupported
+                | Fault::CodingNotImplemented
                 | Fault::ExpectationFailed
                 | Fault::Internal
         )

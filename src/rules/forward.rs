@@ -98,6 +98,9 @@ pub fn forward(
     if let Purpose::Pass = purpose {
         put_trailers(&mut out.headers, &parts.headers);
     }
+    if let (Some(hops), true) = (hops(&parts.headers), parts.method == Method::OPTIONS) {
+        out.headers.insert(header::MAX_FORWARDS, HeaderValue::from(hops.saturating_sub(1)));
+    }
     put_conditions(&mut out.headers, purpose);
     put_client(&mut out.headers, asked, hop);
     let protocol = if parts.version == Version::HTTP_2 { "2.0" } else { "1.1" };
@@ -128,6 +131,16 @@ pub fn wants_upgrade(method: &Method, fields: &HeaderMap) -> bool {
         && connection
         && protocols.next().is_some_and(|word| word.eq_ignore_ascii_case(b"websocket"))
         && protocols.next().is_none()
+}
+
+/// Whether an OPTIONS ends here although it is meant for an origin (RFC 9110 7.6.2).
+pub fn is_last_hop(parts: &Parts) -> bool {
+    parts.method == Method::OPTIONS && hops(&parts.headers) == Some(0)
+}
+
+/// `Max-Forwards`, if it is one number.
+fn hops(fields: &HeaderMap) -> Option<u64> {
+    fields.get(header::MAX_FORWARDS)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// A cache fills with GET; only what is passed, and a HEAD that freshens, stays itself.
@@ -200,6 +213,8 @@ fn is_reflectable(name: &str) -> bool {
     name.starts_with("x-forwarded")
         || name.starts_with("x-original-")
         || name.starts_with("x-rewrite-")
+        || name.starts_with("x-override-")
+        || name.starts_with("z-forwarded-")
         || matches!(
             name,
             "forwarded"
@@ -212,6 +227,17 @@ fn is_reflectable(name: &str) -> bool {
                 | "x-real-ip"
                 | "x-client-ip"
                 | "x-cluster-client-ip"
+                | "x-proxyuser-ip"
+                | "x-proxy-user-ip"
+                | "x-remote-addr"
+                | "x-remote-ip"
+                | "cf-connecting-ip"
+                | "fastly-client-ip"
+                | "x-request-uri"
+                | "request-uri"
+                | "x-server-name"
+                | "x-http-destinationurl"
+                | "x-wap-profile"
                 | "true-client-ip"
                 | "x-url-scheme"
                 | "front-end-https"

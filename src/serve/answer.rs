@@ -92,6 +92,20 @@ pub(super) fn own(
     response
 }
 
+/// The answer to an OPTIONS that may go no further (RFC 9110 7.6.2, 9.3.7).
+pub(super) fn options(node: &str, mut meter: Box<Meter>) -> Response<Body> {
+    let outcome =
+        Outcome { source: Source::Node, detail: Some("max-forwards"), ..Outcome::default() };
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, ALLOWED);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    insert_cache_status(headers, node, &outcome);
+    meter.answered(StatusCode::OK.as_u16(), outcome);
+    *response.body_mut() = Body::empty().metered(meter);
+    response
+}
+
 /// 308 to the same target over TLS (RFC 9110 15.4.9).
 pub(super) fn redirect_https(
     node: &str,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use http::{Request, Response, request};
 use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::Shared;
@@ -71,7 +72,7 @@ pub(super) async fn exchange(
     conn: Arc<Connection>,
 ) -> Response<Body> {
     let mut meter = Meter::start(shared, &conn);
-    let (mut parts, body) = request.into_parts();
+    let (mut parts, mut body) = request.into_parts();
     let routing = shared.routing.load_full();
     let (asked, place) = match receive(&routing, &conn, &parts, &mut meter) {
         Ok(received) => received,
@@ -84,6 +85,9 @@ pub(super) async fn exchange(
     if let (Some(port), Scheme::Http) = (place.site.redirect_https, asked.scheme) {
         return answer::redirect_https(&routing.node, &asked, port, meter);
     }
+    if forward::is_last_hop(&parts) {
+        return answer::options(&routing.node, meter);
+    }
     let policy = place.policy();
     normalise(&mut parts.headers, policy);
     let key = key_of(shared.seed, &asked, &policy.query);
@@ -93,6 +97,12 @@ pub(super) async fn exchange(
     let mut visit = Visit { shared, routing, conn, place, asked, hash, parts, now, meter };
     if forward::wants_upgrade(&visit.parts.method, &visit.parts.headers) {
         return Box::pin(pass::pass(visit, key, body, Fwd::Bypass)).await;
+    }
+    // Said to be empty, but not ended: HTTP/1 would be told that it is whole before the client
+    // has shown that it is (RFC 9113 8.1.1).
+    let unproven = visit.conn.http2 && !body.is_end_stream() && body.size_hint().upper() == Some(0);
+    if unproven && !Box::pin(ends_empty(&mut body)).await {
+        return visit.fail(Fault::BadRequest("the body is longer than Content-Length"));
     }
     let has_body = !body.is_end_stream();
     let mut slot = visit.shared.lookup(&key);
@@ -111,6 +121,16 @@ pub(super) async fn exchange(
         Plan::Refuse(fault) => visit.fail(fault),
         wanting => Box::pin(miss::miss(visit, key, wanting, source)).await,
     }
+}
+
+/// Waits for the end of a body that has no bytes; `false` if it has, or is broken off.
+async fn ends_empty(body: &mut Incoming) -> bool {
+    while let Some(frame) = body.frame().await {
+        if frame.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// The first two steps: is it one unambiguous request, and whose?

@@ -131,7 +131,7 @@ async fn pump(
                 writer.fail(fault.fault());
                 return None;
             }
-            None => return writer.finish(),
+            None => return writer.finish().filter(|_| !body.overran()),
         }
     }
 }

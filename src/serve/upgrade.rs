@@ -11,6 +11,7 @@ use super::answer;
 use super::body::Body;
 use super::exchange::Visit;
 use crate::rules::fault::Fault;
+use crate::rules::list;
 use crate::rules::outcome::Outcome;
 use crate::rules::respond::{self, Dress};
 use crate::rules::settle::AnswerHead;
@@ -23,7 +24,11 @@ pub(super) fn switch(
 ) -> Response<Body> {
     let client = visit.parts.extensions.remove::<OnUpgrade>();
     let origin = head.extensions.remove::<OnUpgrade>();
-    let (Some(client), Some(origin)) = (client, origin) else {
+    // RFC 9110 7.8: only to what was asked for; h2c in its place would be a way around us.
+    let mut named = list::all(&head.headers, &UPGRADE);
+    let fits = named.next().is_some_and(|word| word.eq_ignore_ascii_case(b"websocket"));
+    let fits = fits && named.next().is_none();
+    let (Some(client), Some(origin), true) = (client, origin, fits) else {
         let fault = Fault::BadGateway("the origin switched protocols without being asked");
         let meter = visit.meter();
         return answer::origin_fault(&visit.routing.node, fault, outcome, meter);

@@ -191,6 +191,40 @@ fn a_websocket_passes_through_in_both_directions() {
 }
 
 #[test]
+fn a_switch_to_another_protocol_than_asked_for_is_a_bad_gateway() {
+    for named in ["h2c", "websocket, h2c", ""] {
+        let head = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {named}\r\n\r\n"
+        );
+        let origin = Origin::start(move |seen| match seen.target.as_str() {
+            "/ws" => reply(&head).hold(),
+            _ => ok("", "good"),
+        });
+        let node = Node::before(&origin);
+        assert_eq!(node.client().get_with("/ws", WEBSOCKET).status, 502, "{named:?}");
+        node.client().get("/after").expect(200, "good");
+    }
+}
+
+#[test]
+fn an_options_that_may_go_no_further_ends_here() {
+    let (origin, node) = world();
+    let answer = node.client().ask("OPTIONS", "/a", "Max-Forwards: 0\r\n");
+    assert_eq!((answer.status, origin.count()), (200, 0));
+    assert!(answer.field("allow").is_some());
+    node.client().ask("OPTIONS", "/a", "Max-Forwards: 5\r\n");
+    assert_eq!(origin.request(0).field("max-forwards").as_deref(), Some("4"));
+}
+
+#[test]
+fn an_empty_port_is_the_default_one() {
+    let (_origin, node) = world();
+    let mut client = node.client();
+    client.send("GET /a HTTP/1.1\r\nHost: site.test:\r\n\r\n");
+    client.answer().expect(200, "GET /a");
+}
+
+#[test]
 fn an_upgrade_the_origin_declines_leaves_an_http_connection() {
     let (origin, node) = world();
     let mut client = node.client();

@@ -297,6 +297,16 @@ fn a_version_that_is_not_spoken_is_refused() {
 }
 
 #[test]
+fn a_major_version_or_coding_that_is_known_but_not_spoken_is_said_so() {
+    all_refused(&["GET /a HTTP/2.0\r\nHost: site.test\r\n\r\n"], &[505]);
+    let gzip = "Transfer-Encoding: gzip, chunked\r\n";
+    posts_refused(&[(gzip, "0\r\n\r\n")], &[501]);
+    // Next to a length it is an attack, not a wish.
+    let both = format!("Content-Length: 5\r\n{gzip}");
+    posts_refused(&[(both.as_str(), "0\r\n\r\n")], &[400]);
+}
+
+#[test]
 fn what_follows_a_refused_request_is_never_a_request() {
     let (origin, node) = world();
     let mut client = node.client();

@@ -161,6 +161,36 @@ fn a_content_length_that_lies_is_refused() {
 }
 
 #[test]
+fn a_body_said_to_be_empty_is_forwarded_only_once_it_has_ended() {
+    let (origin, node) = world();
+    let mut raw = node.raw_h2();
+    let mut fields = with(&[(b"content-length", b"0")]);
+    fields[0] = (b":method", b"POST");
+    raw.headers(1, false, &fields);
+    // Answered while the stream above is open: the node has looked at it by now.
+    raw.get(3, "/other", &[]);
+    assert_eq!(raw.fate(3).status(), Some(200));
+    assert!(!origin.wire_text().contains("POST"));
+    raw.frame(kind::DATA, frames::END_STREAM, 1, b"");
+    assert_eq!(raw.fate(1).status(), Some(200));
+    raw.headers(5, false, &fields);
+    raw.frame(kind::DATA, frames::END_STREAM, 5, b"GET /smuggled HTTP/1.1\r\n\r\n");
+    assert!(raw.fate(5).is_refusal());
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn a_target_or_name_that_http_1_refuses_is_refused() {
+    refused(&[
+        but(b":path", b"/a\"b"),
+        but(b":path", b"/a\\b"),
+        but(b":path", b"/a<b>"),
+        but(b":path", b"/a?b=\"c\""),
+        with(&[(b"x\"y", b"v")]),
+    ]);
+}
+
+#[test]
 fn a_reset_inside_a_body_is_not_a_whole_body_for_the_origin() {
     let (origin, node) = world();
     let mut raw = node.raw_h2();

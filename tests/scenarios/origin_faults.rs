@@ -75,7 +75,7 @@ fn a_head_with_two_readings_is_a_bad_gateway() {
     for length in ["5x", "-5", "+5", "5, 6", "0x5", "99999999999999999999", "5 5", ""] {
         bad_gateway(format!("{OK}Content-Length: {length}\r\n\r\nhello"));
     }
-    for coding in ["xchunked", "chunked, chunked"] {
+    for coding in ["xchunked", "chunked, chunked", "gzip", "identity", "gzip, chunked"] {
         bad_gateway(format!("{OK}Transfer-Encoding: {coding}\r\n\r\n0\r\n\r\n"));
     }
 }
@@ -128,6 +128,20 @@ fn bytes_after_an_answer_never_answer_the_next_request() {
     assert!(first.text() == "hello" || first.status == 502, "{}", first.head);
     for n in 0..5 {
         client.get(&format!("/b{n}")).expect(200, "good");
+    }
+}
+
+#[test]
+fn an_answer_with_bytes_after_it_is_not_kept() {
+    for answer in [
+        format!("{OK}Content-Length: 3\r\n\r\nbad and more"),
+        format!("{OK}Transfer-Encoding: chunked\r\n\r\n3\r\nbad\r\n0\r\n\r\nmore"),
+        format!("{OK}Content-Length: 0\r\n\r\nmore"),
+    ] {
+        let (_origin, node) = world(reply(&answer));
+        let first = node.client().get("/a");
+        assert!(!first.text().contains("more"), "{}", first.text());
+        node.client().get("/a").expect_miss("good");
     }
 }
 

@@ -53,6 +53,8 @@ pub(super) fn is_host(value: &[u8]) -> bool {
     };
     let port_ok = match port {
         [] => true,
+        // An empty port is the default one (RFC 3986 3.2.3).
+        [b':'] => true,
         [b':', digits @ ..] => digits.len() <= 5 && decimal(digits).is_some_and(|n| n <= 65_535),
         _ => false,
     };

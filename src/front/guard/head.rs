@@ -119,6 +119,8 @@ struct Seen {
     host: bool,
     length: Option<u64>,
     chunked: bool,
+    /// Another coding besides chunked.
+    coded: bool,
     upgrade: bool,
     fields: usize,
 }
@@ -146,6 +148,7 @@ fn parse(bytes: &[u8], skipped: usize, limits: &HeadLimits) -> Result<Option<Hea
         (true, Some(_)) => {
             return Err(Fault::BadRequest("Content-Length with Transfer-Encoding"));
         }
+        (true, None) if seen.coded => return Err(Fault::CodingNotImplemented),
         (true, None) => Body::Chunked,
         (false, Some(n)) if n > limits.body => return Err(Fault::BodyTooLarge),
         (false, Some(0) | None) => Body::None,
@@ -178,6 +181,9 @@ fn request_line(line: &[u8], limits: &HeadLimits) -> Result<bool, Fault> {
     let http11 = match version {
         b"HTTP/1.1" => true,
         b"HTTP/1.0" => false,
+        [b'H', b'T', b'T', b'P', b'/', b'0' | b'2'..=b'9', b'.', b'0'..=b'9'] => {
+            return Err(Fault::VersionNotSupported);
+        }
         _ => return Err(Fault::BadRequest("the version is neither HTTP/1.1 nor HTTP/1.0")),
     };
     if target.len() > limits.target {
@@ -252,14 +258,29 @@ fn framing_field(name: &[u8], value: &[u8], http11: bool, seen: &mut Seen) -> Re
             if !http11 {
                 return Err(Fault::BadRequest("Transfer-Encoding in HTTP/1.0"));
             }
-            if seen.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(Fault::BadRequest("Transfer-Encoding is not exactly chunked"));
+            if seen.chunked {
+                return Err(Fault::BadRequest("more than one Transfer-Encoding"));
             }
             seen.chunked = true;
+            seen.coded = !value.eq_ignore_ascii_case(b"chunked");
+            if seen.coded && !is_known_coding(value) {
+                return Err(Fault::BadRequest("Transfer-Encoding is not exactly chunked"));
+            }
         }
         _ => {}
     }
     Ok(())
+}
+
+/// A registered compression before a final `chunked` (RFC 9112 7.2): well formed, so the
+/// sender may be told that it is not implemented. Everything else has no sure framing.
+fn is_known_coding(value: &[u8]) -> bool {
+    let known = [&b"gzip"[..], b"x-gzip", b"deflate", b"compress", b"x-compress"];
+    let mut parts = value.split(|b| *b == b',').map(trim);
+    let coding = parts.next().unwrap_or_default();
+    known.iter().any(|name| coding.eq_ignore_ascii_case(name))
+        && parts.next().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"))
+        && parts.next().is_none()
 }
 
 /// Bytes of the longest registered method, and as much again.
