@@ -13,7 +13,9 @@
 mod advice;
 mod answer;
 mod audit;
+mod commit;
 mod dashboard;
+mod disk;
 mod explain;
 mod guard;
 mod handles;
@@ -136,8 +138,7 @@ pub(crate) struct State {
     hosts: Vec<String>,
     jobs: warm::Jobs,
     advice: lab::Advice,
-    /// Purges get their numbers one caller at a time.
-    one_purger: tokio::sync::Mutex<()>,
+    purgers: commit::Purgers,
 }
 
 impl Admin {
@@ -159,7 +160,7 @@ impl Admin {
             hosts: options.hosts.clone(),
             jobs: warm::Jobs::default(),
             advice: lab::Advice::default(),
-            one_purger: tokio::sync::Mutex::default(),
+            purgers: commit::Purgers::default(),
             handles,
         });
         let stop = CancellationToken::new();

@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::answer::{Answer, Refusal, Sent, ok};
+use super::commit::{self, Effect, Order};
 use super::guard::Who;
-use super::job::{Counting, Found};
+use super::job::Found;
 use super::objects::asked_for;
 use super::sweep::Report;
 use crate::base::clock::instant;
 use crate::rules::key::Key;
-use crate::rules::purge::{ITEMS_MAX, Purge, PurgeError, What};
-use crate::telemetry::Event;
+use crate::rules::purge::{ITEMS_MAX, PurgeError, What};
 
 type Shared = Arc<super::State>;
 
@@ -134,7 +134,9 @@ async fn run(state: &Shared, call: Call, who: String) -> Answer {
         soft: call.soft,
         found: before.unwrap_or_default(),
     };
-    let (seq, counting) = effect(state, whats, &mut report, before.is_none()).await?;
+    let order = Order { whats, report: report.clone(), counted: before.is_none() };
+    let Effect { seq, counting } = commit::commit(state, order).await?;
+    report.seq = seq;
     let effective = instant();
     let found = match counting {
         Some(counting) => counting.wait(wait).await,
@@ -177,47 +179,7 @@ fn done(
     }
 }
 
-/// Numbers the items, makes them durable and applies them: one caller at a time, so that
-/// the file is in order. With `counted` the call then stands in line for a sweep.
-async fn effect(
-    state: &Shared,
-    whats: Vec<What>,
-    report: &mut Report,
-    counted: bool,
-) -> Result<(u64, Option<Counting>), Refusal> {
-    let handles = &state.handles;
-    let _turn = state.one_purger.lock().await;
-    handles.ledger.accepts(&whats).map_err(refused)?;
-    let purges = handles.ledger.number(whats.clone(), report.soft, report.at_ms);
-    for purge in &purges {
-        handles.telemetry.counters.note(Event::Purge, &[purge.what.kind()], 1);
-        report.seq = purge.seq;
-    }
-    let purges = durable(state, purges).await?;
-    if !counted {
-        return Ok((handles.ledger.apply(purges), None));
-    }
-    let seq = report.seq;
-    state.sweeper.report(report.clone());
-    let apply = || {
-        handles.ledger.apply(purges);
-    };
-    Ok((seq, Some(state.sweeper.count(whats, seq, report.soft, apply))))
-}
-
-async fn durable(state: &Shared, purges: Vec<Purge>) -> Result<Vec<Purge>, Refusal> {
-    let Some(durable) = state.handles.durable.clone() else { return Ok(purges) };
-    let task = move || durable.append(&purges).map(|()| purges);
-    let written = tokio::task::spawn_blocking(task).await.map_err(std::io::Error::other);
-    written.and_then(|done| done).map_err(|error| {
-        Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("the purge could not be made durable and is not in effect: {error}"),
-        )
-    })
-}
-
-fn refused(error: PurgeError) -> Refusal {
+pub(super) fn refused(error: PurgeError) -> Refusal {
     match error {
         PurgeError::TooMany { .. } => {
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())

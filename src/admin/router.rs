@@ -7,7 +7,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
-use super::{State, dashboard, explain, guard, lab, objects, openapi, purge, sight, warm};
+use super::{State, dashboard, disk, explain, guard, lab, objects, openapi, purge, sight, warm};
 
 /// The router with its guard.
 pub(super) fn router(state: Arc<State>) -> Router {
@@ -33,6 +33,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/v1/warm/{id}", get(warm::show).delete(warm::cancel))
         .route("/v1/lab/curve", get(lab::curve))
         .route("/v1/lab/sample", get(lab::sample))
+        .route("/v1/disk", get(disk::list).put(disk::set))
         .route("/v1/origins", get(sight::origins))
         .route("/v1/origins/{origin}", put(sight::set_origin))
         .route("/v1/origins/{origin}/servers/{server}", put(sight::set_server))

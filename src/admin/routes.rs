@@ -82,6 +82,13 @@ pub const ROUTES: &[Route] = &[
     route("DELETE", "/v1/warm/{id}", Some(Scope::Operate), "Cancel a warming job."),
     route("GET", "/v1/lab/curve", READ, "Miss ratio by cache size, and what other sizes would do."),
     route("GET", "/v1/lab/sample", READ, "The sample of requests as csv, keys hashed anew."),
+    route("GET", "/v1/disk", READ, "Directories of the disk tier: state, reason, fill, events."),
+    route(
+        "PUT",
+        "/v1/disk",
+        Some(Scope::Operate),
+        "Put a disk directory back into service, or take it out.",
+    ),
     route("GET", "/v1/origins", READ, "Origins and their servers."),
     route(
         "PUT",

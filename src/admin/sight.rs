@@ -2,7 +2,7 @@
 //! audit, origins.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -14,12 +14,11 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::answer::{Answer, Refusal, Sent, ok};
+use super::disk;
 use super::handles::Handles;
 use super::sweep::Sweeper;
 use crate::origin::ServerState;
-use crate::store::Disk;
-use crate::store::disk::DirectoryStats;
-use crate::telemetry::{By, Counters, expose};
+use crate::telemetry::{By, expose};
 
 type Shared = Arc<super::State>;
 
@@ -50,7 +49,7 @@ pub(super) fn observe(handles: &Handles, sweeper: &Sweeper) {
     let capacity = handles.memory.capacity();
     counters.observe("brink_cache_bytes_max", move |emit| emit(&["memory"], capacity as f64));
     if let Some(disk) = handles.disk.as_ref().map(Arc::downgrade) {
-        observe_disk(counters, &disk);
+        disk::observe(counters, &disk);
     }
     let ledger = Arc::downgrade(&handles.ledger);
     counters.observe("brink_purge_seq", move |emit| {
@@ -120,35 +119,21 @@ fn observe_origins(handles: &Handles) {
     });
 }
 
-fn observe_disk(counters: &Counters, disk: &Weak<Disk>) {
-    let rows: [(&'static str, fn(&DirectoryStats) -> u64); 3] = [
-        ("brink_cache_objects", |one| one.records),
-        ("brink_cache_bytes", |one| one.used_bytes),
-        ("brink_cache_bytes_max", |one| one.capacity_bytes),
-    ];
-    for (name, read) in rows {
-        let disk = disk.clone();
-        counters.observe(name, move |emit| {
-            if let Some(disk) = disk.upgrade() {
-                emit(&["disk"], disk.stats().iter().map(read).sum::<u64>() as f64);
-            }
-        });
-    }
-}
-
 /// `GET /healthz`: the process answers.
 pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: the node takes traffic, or what it waits for.
+/// `GET /readyz`: the node takes traffic, or what it waits for; then a line for each
+/// directory of the disk tier. One that is out costs hits, so it does not make the node
+/// unready.
 pub(super) async fn ready(State(state): State<Shared>) -> Response {
-    match (state.handles.ready)() {
-        Ok(()) => "ready\n".into_response(),
-        Err(why) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response()
-        }
-    }
+    let (status, first) = match (state.handles.ready)() {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+    };
+    let disks = state.handles.disk.as_ref().map(|disk| disk::lines(disk)).unwrap_or_default();
+    (status, first + &disks).into_response()
 }
 
 /// `GET /metrics`, OpenMetrics or the older text format as the scraper accepts.

@@ -1,7 +1,9 @@
-//! `brink cache`: the disk directories of a node that is not running.
+//! `brink cache`: the disk directories of a node, most of it while the node is stopped.
 //!
 //! On a terminal a bar shows how far it is; elsewhere plain lines, so that logs and pipes
 //! stay readable.
+
+mod live;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -19,11 +21,15 @@ Examples:
   brink cache ls /var/cache/brink             what is stored, one line an object
   brink cache verify /var/cache/brink --json  check every byte, change nothing
   brink cache rebuild /var/cache/brink        write new footers without what is damaged
+  brink cache status                          how the directories of a running node are doing
+  brink cache take-out /var/cache/brink       out of service, to change the device
+  brink cache put-back /var/cache/brink       back into service after faults
 
-The node must be stopped: the directory is locked while it runs.
+For ls, verify and rebuild the node must be stopped: it locks its directories. The others
+talk to the admin API of a running node.
 Exit code: 0 all well, 1 damage found or a directory that cannot be read, 2 wrong usage.";
 
-/// Look into, verify or rebuild the disk cache of a stopped node
+/// Look into, verify or rebuild a stopped node's disk cache; see to a running node's
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Cache {
@@ -39,6 +45,12 @@ enum Verb {
     Verify(Where),
     /// Write new footers that list only what verifies
     Rebuild(Where),
+    /// Show the directories of a running node
+    Status(live::Node),
+    /// Put a directory of a running node back into service
+    PutBack(live::One),
+    /// Take a directory of a running node out of service
+    TakeOut(live::One),
 }
 
 #[derive(Debug, Args)]
@@ -58,6 +70,9 @@ impl Cache {
             Verb::Ls(on) => (on, ls),
             Verb::Verify(on) => (on, verify),
             Verb::Rebuild(on) => (on, rebuild),
+            Verb::Status(on) => return on.status(),
+            Verb::PutBack(on) => return on.put_back(),
+            Verb::TakeOut(on) => return on.take_out(),
         };
         let mut well = true;
         for path in &on.directories {

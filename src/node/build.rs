@@ -30,9 +30,10 @@ pub(super) struct Built {
 }
 
 pub(super) fn build(config: &Config, clock: Clock) -> Result<Built, NodeError> {
+    let kept = purges::kept(config);
     let disk = open_disk(config, &clock)?;
     let seed = disk.as_ref().map_or_else(|| KeySeed(rand::random()), |disk| disk.seed());
-    let (ledger, purges) = purges::open(config)?;
+    let (ledger, purges) = purges::open(config, kept, clock.now().wall_ms)?;
     let log = AccessLog::start(config.log.access.clone()).map_err(NodeError::AccessLog)?;
     let telemetry = Telemetry::new(log).with_sample(config.lab);
     let on_evict = evicted(seed, disk.clone(), telemetry.clone(), clock.clone());

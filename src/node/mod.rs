@@ -95,6 +95,7 @@ impl Node {
             .build()
             .map_err(NodeError::Runtime)?;
         raise_open_files();
+        survive_full_files(&background);
         let sources = config.tls.sources()?;
         let certs = if sources.is_empty() { None } else { Some(Certs::load(sources)?) };
         let front = Front::bind(config.front.clone(), Vec::new())?;
@@ -174,6 +175,17 @@ fn raise_open_files() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
         tracing::warn!("the limit on open files could not be raised");
+    }
+}
+
+/// A file at the limit of its length (RLIMIT_FSIZE) must fail as on a full disk. What the
+/// system does by default is to end the process (SIGXFSZ); having a handler prevents that.
+fn survive_full_files(background: &Runtime) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _inside = background.enter();
+    let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    if let Err(error) = signal(kind) {
+        tracing::warn!(%error, "SIGXFSZ keeps its default action");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::admin::Durable;
 use crate::config::Config;
 use crate::rules::ledger::Ledger;
 use crate::rules::purge::Purge;
-use crate::store::ledger_file::LedgerFile;
+use crate::store::ledger_file::{LedgerFile, Restored};
 
 /// Name of the file in the first directory of the disk tier.
 const FILE: &str = "purges.brink";
@@ -20,23 +20,39 @@ const FILE: &str = "purges.brink";
 /// The ledger's file.
 pub(super) struct PurgeFile(LedgerFile);
 
-/// The ledger as the last run left it, and where it is kept from now on.
-pub(super) fn open(config: &Config) -> Result<(Ledger, Option<Arc<PurgeFile>>), NodeError> {
+/// The ledger as the last run left it, and where it is kept from now on. `kept` says that
+/// there are directories of an earlier run: if their ledger is lost, nobody knows what of
+/// their contents was purged, so all of it counts as purged. The new numbers then begin at
+/// `now_ms`, Unix time, because no count of purges ever came near it.
+pub(super) fn open(
+    config: &Config,
+    kept: bool,
+    now_ms: u64,
+) -> Result<(Ledger, Option<Arc<PurgeFile>>), NodeError> {
     let Some(directory) = config.disk.directories.first() else {
         return Ok((Ledger::new(), None));
     };
     let path = directory.path.join(FILE);
     let failed = |why| NodeError::Ledger { path: path.display().to_string(), why };
-    let (file, restored) = LedgerFile::open(&path).map_err(failed)?;
+    let (file, mut restored) = LedgerFile::open(&path).map_err(failed)?;
+    if kept && restored.made {
+        restored = Restored { seq: now_ms, floor: now_ms, damaged: true, ..Restored::default() };
+        file.rewrite(now_ms, now_ms, &[]).map_err(failed)?;
+    }
     if restored.damaged {
         tracing::error!(
             path = %path.display(),
-            "the purge ledger is damaged: everything stored before counts as purged"
+            "the purge ledger is damaged or lost: everything stored before counts as purged"
         );
     }
     let purges = restored.records.iter().filter_map(|(_, bytes)| Purge::decode(bytes).ok());
     let ledger = Ledger::restore(restored.seq, restored.floor, purges.collect());
     Ok((ledger, Some(Arc::new(PurgeFile(file)))))
+}
+
+/// Whether a directory of the disk tier was used before.
+pub(super) fn kept(config: &Config) -> bool {
+    config.disk.directories.iter().any(|own| own.path.join("identity").exists())
 }
 
 fn encoded(purge: &Purge) -> (u64, Vec<u8>) {

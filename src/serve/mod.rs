@@ -153,8 +153,10 @@ impl Shared {
     /// The slot of `key` on disk, brought up into memory.
     async fn lookup_disk(&self, key: &Key) -> Option<Slot> {
         let slot = self.disk.as_ref()?.get(key).await?;
-        for entry in slot.variants.iter().rev() {
-            self.memory.put(key, entry.clone());
+        self.memory.promote(key, &slot);
+        // Invalidated while it was read: it must not live on in memory.
+        if !self.on_disk(key) {
+            self.memory.remove(key);
         }
         self.unpurged(key, slot)
     }
@@ -193,10 +195,11 @@ impl Shared {
     /// Drops what is stored under `key` and dooms a fetch under way for it.
     fn invalidate(&self, key: &Key) {
         self.flights.doom(key.hash());
-        self.memory.remove(key);
+        // The disk first: a lookup that brings up what it read looks there again after.
         if let Some(disk) = &self.disk {
             disk.remove(key);
         }
+        self.memory.remove(key);
     }
 
     /// Whether a purge since the flight began hits what it brings.

@@ -51,6 +51,8 @@ pub struct Restored {
     /// The file did not verify: purges may be lost, and `floor` and `seq` were raised so
     /// that nothing stored before is used.
     pub damaged: bool,
+    /// There was no file: this one is new.
+    pub made: bool,
 }
 
 /// The open file. Appends are serialised by a lock.
@@ -93,9 +95,9 @@ impl LedgerFile {
     /// Appends purges and syncs once. When it returns they survive any crash.
     ///
     /// # Errors
-    /// What the system says: then none of them may be acknowledged. After an error every
-    /// further append fails until [`LedgerFile::rewrite`] has made a new file, because
-    /// after a failed sync the kernel no longer knows what is on disk.
+    /// What the system says: then none of them may be acknowledged. After a failed sync
+    /// the kernel no longer knows what is on disk, so the next call first makes a new file
+    /// of what was good before.
     pub fn append(&self, records: &[(u64, Vec<u8>)]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for (seq, payload) in records {
@@ -103,21 +105,14 @@ impl LedgerFile {
         }
         let mut inner = self.inner.lock();
         if inner.broken {
-            return Err(io::Error::other("the ledger file failed before and was not rewritten"));
+            let good = inner.good()?;
+            *inner = self.replace(&good)?;
         }
-        let at = inner.len;
-        let mut write = || {
-            inner.file.seek(SeekFrom::Start(at))?;
-            inner.file.write_all(&bytes)?;
-            inner.file.sync_data()
-        };
-        let written = write();
-        match &written {
-            Ok(()) => inner.len += bytes.len() as u64,
-            Err(_) => {
-                inner.broken = true;
-                let _ = inner.file.set_len(at);
-            }
+        let written = inner.append(&bytes);
+        if written.is_err() {
+            inner.broken = true;
+            let len = inner.len;
+            let _ = inner.file.set_len(len);
         }
         written
     }
@@ -133,17 +128,22 @@ impl LedgerFile {
             frame(*seq, payload, &mut bytes)?;
         }
         let mut inner = self.inner.lock();
+        *inner = self.replace(&bytes)?;
+        Ok(())
+    }
+
+    /// Makes a new file of `bytes` and puts it in place of the old one.
+    fn replace(&self, bytes: &[u8]) -> io::Result<Inner> {
         let new = self.path.with_extension("new");
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&new)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        file.write_all(&bytes)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&new, &self.path)?;
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
-        *inner = Inner { file, len: bytes.len() as u64, broken: false };
-        Ok(())
+        Ok(Inner { file, len: bytes.len() as u64, broken: false })
     }
 
     /// Length of the file in bytes; when it is far more than what is kept, rewrite it.
@@ -154,6 +154,32 @@ impl LedgerFile {
     /// Whether it holds no purge.
     pub fn is_empty(&self) -> bool {
         self.len() <= HEADER as u64
+    }
+}
+
+impl Inner {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.len))?;
+        self.file.write_all(bytes)?;
+        self.file.sync_data()?;
+        // Removed, with its directory perhaps: then nobody will find what was written.
+        if rustix::fs::fstat(&self.file)?.st_nlink == 0 {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the ledger file was removed"));
+        }
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// The bytes that were good before an append failed.
+    fn good(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.file.seek(SeekFrom::Start(0))?;
+        Read::by_ref(&mut self.file).take(self.len).read_to_end(&mut bytes)?;
+        let (restored, good) = restore(&bytes)?;
+        if restored.damaged || good as u64 != self.len {
+            return Err(io::Error::other("the ledger file failed and cannot be read again"));
+        }
+        Ok(bytes)
     }
 }
 
@@ -217,6 +243,7 @@ fn step(bytes: &[u8]) -> Step<'_> {
 fn restore(bytes: &[u8]) -> io::Result<(Restored, usize)> {
     let mut restored = Restored::default();
     if bytes.is_empty() {
+        restored.made = true;
         return Ok((restored, 0));
     }
     let fields = |cursor: &mut Cursor<'_>| {
@@ -275,7 +302,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger");
         let (ledger, empty) = LedgerFile::open(&path).unwrap();
-        assert_eq!(empty, Restored::default());
+        assert_eq!(empty, Restored { made: true, ..Restored::default() });
         ledger.append(&purges(3)).unwrap();
         let held = LedgerFile::open(&path).err().unwrap();
         assert_eq!(held.kind(), io::ErrorKind::WouldBlock);
@@ -312,6 +339,19 @@ mod tests {
             drop(ledger);
             assert_eq!(reopened(&path).records.len(), whole + 1, "cut at {len}");
         }
+    }
+
+    #[test]
+    fn a_file_that_was_removed_takes_no_purge_and_is_made_again_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger");
+        let (ledger, _) = LedgerFile::open(&path).unwrap();
+        ledger.append(&purges(2)).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(ledger.append(&purges(3)[2..]).is_err(), "nobody would find it");
+        ledger.append(&purges(3)[2..]).unwrap();
+        drop(ledger);
+        assert_eq!(reopened(&path).records, purges(3));
     }
 
     #[test]

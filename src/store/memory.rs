@@ -171,6 +171,16 @@ impl Memory {
         engine!(self, engine => engine.upsert(key.hash(), join));
     }
 
+    /// Takes in what was found on disk, unless the key has been stored here since the
+    /// lookup missed: that is newer.
+    pub fn promote(&self, key: &Key, found: &Slot) {
+        let join = |stored: Option<&Slot>| {
+            let stored = stored.filter(|slot| is_of(slot, key.text()));
+            stored.unwrap_or(found).clone()
+        };
+        engine!(self, engine => engine.upsert(key.hash(), join));
+    }
+
     /// Removes the slot of this key and returns the bytes that freed, zero if there was
     /// none. The hook does not hear of it.
     pub fn remove(&self, key: &Key) -> u64 {

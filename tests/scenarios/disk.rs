@@ -72,6 +72,45 @@ fn a_garbled_store_is_a_miss_and_never_a_wrong_byte() {
     assert!(hits(&node) > 0, "it caches again");
 }
 
+#[test]
+fn a_freshened_object_is_fresh_in_both_tiers() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let origin = Origin::start(|seen| match seen.field("if-none-match") {
+        Some(_) => reply("HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=1000\r\n\r\n"),
+        None => ok("Cache-Control: max-age=10\r\nETag: \"a\"\r\n", body(&seen.target)),
+    });
+    let node = Node::with_disk(&origin, dir.path());
+    fill(&node);
+    eventually("the writer catches up", || hits(&node) == 40);
+    node.advance(20);
+    // Found stale on disk, confirmed by the origin, and again served from disk.
+    assert_eq!(hits(&node), 0, "each is confirmed");
+    eventually("the writer catches up", || hits(&node) == 40);
+    let asked = origin.count();
+    node.stop();
+    let node = Node::with_disk(&origin, dir.path());
+    node.advance(100);
+    assert!(hits(&node) >= 38, "what the 304 said outlives the process");
+    assert!(origin.count() <= asked + 2);
+}
+
+#[test]
+fn a_purge_ledger_that_is_lost_purges_everything_that_was_stored() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let origin = origin();
+    let node = Node::with_disk(&origin, dir.path());
+    fill(&node);
+    eventually("the writer catches up", || hits(&node) == 40);
+    node.stop();
+    std::fs::remove_file(dir.path().join("purges.brink")).expect("the ledger's file");
+    let node = Node::with_disk(&origin, dir.path());
+    assert_eq!(hits(&node), 0, "nobody knows what of it was purged");
+    eventually("it caches again", || hits(&node) == 40);
+    node.stop();
+    let node = Node::with_disk(&origin, dir.path());
+    assert!(hits(&node) >= 38, "what came after the loss is kept");
+}
+
 /// Flips one byte in every 10 KB of every file.
 fn garble(dir: &Path) {
     for entry in std::fs::read_dir(dir).expect("the directory").flatten() {

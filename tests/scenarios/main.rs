@@ -13,6 +13,7 @@ mod collapse;
 mod corpus;
 mod crash;
 mod disk;
+mod disk_service;
 mod door;
 mod drain;
 mod framing;

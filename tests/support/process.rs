@@ -154,6 +154,19 @@ impl Process {
         self.try_admin(method, target, body).expect("an answer of the admin API")
     }
 
+    /// Runs another verb of the program against this one: whether it worked, and what it
+    /// printed on both outputs.
+    pub fn verb(&self, words: &[&str]) -> (bool, String) {
+        let done = Command::new(binary())
+            .args(words)
+            .env("BRINK_ADMIN", self.admin_addr().to_string())
+            .env("BRINK_ADMIN_TOKEN_FILE", &self.token)
+            .output()
+            .expect("the program runs");
+        let text = [done.stdout, done.stderr].concat();
+        (done.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// Where the admin API listens.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin.expect("an admin listener")

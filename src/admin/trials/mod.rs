@@ -1,6 +1,7 @@
 //! The admin API as its callers see it: over its socket, with bytes.
 
 mod access;
+mod commits;
 mod doors;
 mod explains;
 mod purges;

@@ -188,7 +188,7 @@ async fn ten_calls_at_a_time_share_passes_and_each_gets_its_own_count() {
     assert!(bench.handles.memory.is_empty());
 }
 
-async fn eventually(what: &str, holds: impl Fn() -> bool) {
+pub(super) async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let deadline = crate::base::clock::instant() + std::time::Duration::from_secs(20);
     while !holds() {
         assert!(crate::base::clock::instant() < deadline, "never: {what}");

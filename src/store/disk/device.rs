@@ -9,9 +9,10 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
@@ -27,8 +28,12 @@ pub trait Device: Send + Sync + 'static {
     fn list(&self) -> io::Result<Vec<String>>;
     /// Makes creations and removals durable.
     fn sync(&self) -> io::Result<()>;
-    /// Lets another process have the directory. Nothing is written through it afterwards.
+    /// Lets the directory go: another process may have it, its file system may be
+    /// unmounted. All calls fail until [`Device::reopen`].
     fn release(&self);
+    /// Finds the directory again by its path and takes it for this process: what was
+    /// mounted or made there since is used. Nothing changes if it is the same one.
+    fn reopen(&self) -> io::Result<()>;
 }
 
 /// An open file of a [`Device`].
@@ -94,7 +99,8 @@ fn full(len: usize, mut step: impl FnMut(usize) -> io::Result<usize>) -> io::Res
 /// A directory of this machine. Files are opened under its handle, so renaming a parent
 /// does not lead elsewhere.
 pub struct RealDevice {
-    dir: OwnedFd,
+    path: PathBuf,
+    dir: Mutex<Option<Arc<OwnedFd>>>,
 }
 
 impl RealDevice {
@@ -103,9 +109,8 @@ impl RealDevice {
     /// # Errors
     /// What the kernel says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(path)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(RealDevice { dir: rustix::fs::open(path, flags, Mode::empty())? })
+        let dir = Mutex::new(Some(Arc::new(open_dir(path)?)));
+        Ok(RealDevice { path: path.to_owned(), dir })
     }
 
     /// Takes the directory for this process. Held until the device is dropped.
@@ -113,12 +118,17 @@ impl RealDevice {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if another process has it.
     pub fn lock(&self) -> io::Result<()> {
-        Ok(rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive)?)
+        Ok(rustix::fs::flock(&self.dir()?, FlockOperation::NonBlockingLockExclusive)?)
+    }
+
+    fn dir(&self) -> io::Result<Arc<OwnedFd>> {
+        let released = || io::Error::other("the directory has been let go");
+        self.dir.lock().clone().ok_or_else(released)
     }
 
     fn open_with(&self, name: &str, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(&self.dir, name, flags, mode)?)
+        Ok(rustix::fs::openat(&self.dir()?, name, flags, mode)?)
     }
 }
 
@@ -131,7 +141,7 @@ impl Device for RealDevice {
             other => other,
         };
         if let Err(error) = reserved {
-            let _ = rustix::fs::unlinkat(&self.dir, name, AtFlags::empty());
+            let _ = self.remove(name);
             return Err(error.into());
         }
         Ok(Arc::new(RealFile { fd }))
@@ -142,12 +152,12 @@ impl Device for RealDevice {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.dir, name, AtFlags::empty())?)
+        Ok(rustix::fs::unlinkat(&self.dir()?, name, AtFlags::empty())?)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.dir)? {
+        for entry in rustix::fs::Dir::read_from(&self.dir()?)? {
             if let Ok(name) = entry?.file_name().to_str() {
                 names.push(name.to_owned());
             }
@@ -156,13 +166,34 @@ impl Device for RealDevice {
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::fsync(&self.dir)?)
+        Ok(rustix::fs::fsync(&self.dir()?)?)
     }
 
     fn release(&self) {
-        // Closing the handle would do it too, if only this fails.
-        let _ = rustix::fs::flock(&self.dir, FlockOperation::Unlock);
+        // The lock goes with the last handle, which a call under way may still hold.
+        *self.dir.lock() = None;
     }
+
+    fn reopen(&self) -> io::Result<()> {
+        let found = open_dir(&self.path)?;
+        let now = rustix::fs::fstat(&found)?;
+        let mut own = self.dir.lock();
+        if let Some(dir) = own.as_deref() {
+            let old = rustix::fs::fstat(dir)?;
+            if (old.st_dev, old.st_ino) == (now.st_dev, now.st_ino) {
+                return Ok(());
+            }
+        }
+        rustix::fs::flock(&found, FlockOperation::NonBlockingLockExclusive)?;
+        *own = Some(Arc::new(found));
+        Ok(())
+    }
+}
+
+fn open_dir(path: &Path) -> io::Result<OwnedFd> {
+    std::fs::create_dir_all(path)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
 struct RealFile {

@@ -10,6 +10,7 @@ use super::DirectoryStats;
 use super::device::{Device, DeviceFile};
 use super::format::Flaw;
 use super::health::{Health, State};
+use super::identity::{DiskError, Identity};
 use super::index::{Index, Place, print_of};
 use super::marks::Marks;
 use super::meta::Run;
@@ -96,6 +97,8 @@ pub struct Directory {
     pub reinsert_percent: u8,
     /// The disk.
     pub device: Arc<dyn Device>,
+    /// Whose store it is.
+    pub identity: Identity,
     /// The time.
     pub clock: Clock,
     /// This run of the node.
@@ -123,7 +126,7 @@ impl Directory {
     pub fn new(
         options: &Options,
         own: &DirectoryOptions,
-        device: Arc<dyn Device>,
+        (device, identity): (Arc<dyn Device>, Identity),
         clock: Clock,
         run: Run,
     ) -> Self {
@@ -135,6 +138,7 @@ impl Directory {
             record_max: options.record_max(segment_len),
             reinsert_percent: options.reinsert_percent.min(90),
             device,
+            identity,
             clock,
             run,
             index: Index::default(),
@@ -145,6 +149,24 @@ impl Directory {
             rate: Rate::new(options.write_rate_max.map(|max| max.bytes())),
             marks: Marks::default(),
             counters: Counters::default(),
+        }
+    }
+
+    /// Takes the directory again that was let go: the one that is at its path now, which
+    /// may be another, empty one.
+    ///
+    /// # Errors
+    /// As when a node starts.
+    pub fn take_again(&self) -> Result<(), DiskError> {
+        let failed = |error| DiskError::Io { path: self.path.clone(), error };
+        self.device.reopen().map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => DiskError::Locked { path: self.path.clone() },
+            _ => failed(error),
+        })?;
+        match Identity::read(&self.path)? {
+            None => self.identity.write(&self.path),
+            Some(found) if found.seed == self.identity.seed => Ok(()),
+            Some(_) => Err(DiskError::Seed { path: self.path.clone() }),
         }
     }
 

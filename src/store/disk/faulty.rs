@@ -138,6 +138,11 @@ impl Device for FaultyDevice {
     fn release(&self) {
         self.inner.release();
     }
+
+    fn reopen(&self) -> io::Result<()> {
+        self.faults.plain()?;
+        self.inner.reopen()
+    }
 }
 
 struct FaultyFile {

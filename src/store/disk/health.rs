@@ -22,6 +22,17 @@ pub enum State {
     Out,
 }
 
+impl State {
+    /// The word in readiness, the admin API and the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Joining => "joining",
+            State::Ready => "ready",
+            State::Out => "out",
+        }
+    }
+}
+
 const WINDOW_MS: u64 = 60_000;
 
 /// The state of one directory.

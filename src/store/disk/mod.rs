@@ -37,6 +37,7 @@ pub mod reader;
 mod reclaim;
 mod recover;
 pub mod segment;
+pub mod service;
 mod sweep;
 pub mod wire;
 mod writer;
@@ -58,6 +59,7 @@ pub use self::options::{AdmitPolicy, DirectoryOptions, Options};
 use self::payload::Payload;
 use self::queue::{Command, Job};
 use self::reader::{ReadFault, ReadPool, Record, Wait, read_record};
+pub use self::service::DirectoryStats;
 pub use self::sweep::SweepReport;
 use crate::base::Clock;
 use crate::rules::entry::{Entry, Slot};
@@ -77,31 +79,6 @@ struct Member {
     dir: Arc<Directory>,
     pool: ReadPool,
     writer: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// How one directory is doing.
-#[derive(Clone, Debug)]
-pub struct DirectoryStats {
-    /// Where it is.
-    pub path: std::path::PathBuf,
-    /// Whether it takes part.
-    pub state: State,
-    /// The last fault, if it has had one since it was put back.
-    pub last_fault: Option<String>,
-    /// Records in the index.
-    pub records: u64,
-    /// Bytes of memory of the index.
-    pub index_bytes: u64,
-    /// Bytes of files now, and at most.
-    pub used_bytes: u64,
-    /// The limit of the same.
-    pub capacity_bytes: u64,
-    /// Bytes waiting to be written.
-    pub queued_bytes: u64,
-    /// Faults of the device since the start.
-    pub faults: u64,
-    /// Name and value of each counter.
-    pub counters: Vec<(&'static str, u64)>,
 }
 
 impl Disk {
@@ -140,17 +117,17 @@ impl Disk {
         let run = Run(rand::random());
         let mut disk = Disk { members: Vec::new(), seed, options };
         for (place, (own, device, identity)) in taken.into_iter().enumerate() {
-            let id = match identity {
-                Some(identity) => identity.id,
+            let identity = match identity {
+                Some(identity) => identity,
                 None => {
                     let fresh = Identity { seed, id: rand::random() };
                     fresh.write(&own.path)?;
-                    fresh.id
+                    fresh
                 }
             };
-            let device = wrap(place, device);
+            let device = (wrap(place, device), identity);
             let dir = Directory::new(&disk.options, &own, device, clock.clone(), run);
-            disk.members.push(Member::start(id, Arc::new(dir), &disk.options)?);
+            disk.members.push(Member::start(identity.id, Arc::new(dir), &disk.options)?);
         }
         Ok(disk)
     }
@@ -245,11 +222,6 @@ impl Disk {
         dir.queue.remove(hash, || dir.is_ready(), || dir.index.remove(print_of(hash)).records > 0)
     }
 
-    /// Whether every directory has joined (or is out of service).
-    pub fn ready(&self) -> bool {
-        self.members.iter().all(|member| member.dir.health.state() != State::Joining)
-    }
-
     /// Makes everything offered so far durable. False if a directory could not.
     pub async fn sync(&self) -> bool {
         let mut all = true;
@@ -259,22 +231,6 @@ impl Disk {
             all &= done.await.unwrap_or(false);
         }
         all
-    }
-
-    /// Takes the directory at `place` in the options back into service after faults: it
-    /// joins again from what is on it. False if it is not out.
-    pub fn put_back(&self, place: usize) -> bool {
-        let Some(member) = self.members.get(place) else { return false };
-        let out = member.dir.health.state() == State::Out;
-        if out {
-            member.dir.queue.command(Command::PutBack);
-        }
-        out
-    }
-
-    /// How each directory is doing.
-    pub fn stats(&self) -> Vec<DirectoryStats> {
-        self.members.iter().map(|member| member.dir.stats()).collect()
     }
 
     /// Writes what is queued, leaves a checkpoint in each directory, stops and lets the

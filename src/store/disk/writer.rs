@@ -52,9 +52,11 @@ pub(super) struct Writer {
 
 /// Body of the thread.
 pub(super) fn run(dir: Arc<Directory>) {
+    let mut taken = true;
     loop {
         dir.queue.joining();
-        let command = match recover::recover(&dir) {
+        let again = || if taken { Ok(()) } else { dir.take_again().map_err(io::Error::other) };
+        let command = match again().and_then(|()| recover::recover(&dir)) {
             Ok(mut writer) => writer.serve(),
             Err(error) => {
                 let path = dir.path.display();
@@ -64,6 +66,13 @@ pub(super) fn run(dir: Arc<Directory>) {
                 None
             }
         };
+        if command.is_none() {
+            // Out: what it holds is let go, so that the device can be changed.
+            dir.index.clear();
+            dir.segments.clear();
+            dir.device.release();
+        }
+        taken = false;
         match command.unwrap_or_else(|| dir.queue.wait_command()) {
             Command::Run | Command::PutBack => dir.health.set(State::Joining),
             Command::Close | Command::Abort => break,
@@ -78,11 +87,7 @@ impl Writer {
         let mut patience = Duration::ZERO;
         loop {
             if !self.dir.is_ready() {
-                self.flush();
-                for (hash, variant) in std::mem::take(&mut self.unburied) {
-                    self.dir.queue.order(Job::Bury { hash, variant });
-                }
-                return None;
+                return self.leave();
             }
             match self.dir.queue.next(patience) {
                 Next::Job(job) => {
@@ -99,9 +104,20 @@ impl Writer {
                     self.checkpoint();
                     return Some(Command::Close);
                 }
+                Next::Command(Command::PutBack) => return self.leave(),
                 Next::Command(command) => return Some(command),
             }
         }
+    }
+
+    /// The directory has been taken out: what was not buried must not be forgotten.
+    fn leave(&mut self) -> Option<Command> {
+        self.flush();
+        for (hash, variant) in std::mem::take(&mut self.unburied) {
+            self.dir.queue.order(Job::Bury { hash, variant });
+        }
+        self.dir.counters.used_bytes.set(0);
+        None
     }
 
     fn work(&mut self, job: Job) {

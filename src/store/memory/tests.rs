@@ -204,3 +204,17 @@ fn a_sweep_removes_whole_slots_and_single_variants() {
         assert_eq!((memory.len(), memory.bytes()), (0, 0));
     }
 }
+
+#[test]
+fn what_comes_up_from_disk_does_not_displace_what_was_stored_meanwhile() {
+    for policy in POLICIES {
+        let (memory, _) = memory(policy, 1 << 20);
+        let (key, other) = (key("a"), key("b"));
+        let (old, new) = (entry(&key, None, 10), entry(&key, None, 20));
+        memory.put(&key, new.clone());
+        memory.promote(&key, &Slot::one(old.clone()));
+        assert!(Arc::ptr_eq(&memory.get(&key).unwrap().variants[0], &new), "{policy:?}");
+        memory.promote(&other, &Slot::one(entry(&other, None, 10)));
+        assert!(memory.get(&other).is_some(), "{policy:?}");
+    }
+}
