@@ -204,9 +204,8 @@ async fn connection<H: Handler>(
         http2::serve(shared, service, limits, options).await;
     } else {
         let guard = Guard::new(limits.into());
-        let interim = Arc::clone(&service.conn.interim);
-        let io = Http1Io::new(wire, pulse, guard, &early, (lease, interim));
-        http1::serve(io, service, limits).await;
+        let io = Http1Io::new(wire, service, guard, &early, lease);
+        http1::serve(io, limits).await;
     }
 }
 

@@ -23,11 +23,12 @@ use super::interim::Interim;
 use super::options::Limits;
 use super::pulse::{Phase, Pulse, Verdict};
 use super::service::Service;
+use super::straight::Underway;
 use super::wire::Wire;
 
 /// The stream under hyper.
-#[derive(Debug)]
-pub(crate) struct Http1Io {
+pub(crate) struct Http1Io<H: Handler> {
+    pub(super) service: Arc<Service<H>>,
     pub(super) wire: Wire,
     pub(super) pulse: Arc<Pulse>,
     pub(super) guard: Guard,
@@ -40,6 +41,8 @@ pub(crate) struct Http1Io {
     /// How far an orderly close has come.
     closing: Closing,
     interim: Arc<Interim>,
+    /// An answer of our own that the client has not taken yet (`straight`).
+    pub(super) underway: Option<Box<Underway<H::Ready>>>,
     /// The rest of an interim head that is partly written: nothing may overtake it.
     ahead: Vec<u8>,
     /// Held as long as the socket is, also by a tunnel.
@@ -52,17 +55,20 @@ enum Closing {
     Lingering { left: usize },
 }
 
-impl Http1Io {
+impl<H: Handler> Http1Io<H> {
     pub(crate) fn new(
         wire: Wire,
-        pulse: Arc<Pulse>,
+        service: Arc<Service<H>>,
         guard: Guard,
         early: &[u8],
-        (lease, interim): (Lease, Arc<Interim>),
+        lease: Lease,
     ) -> Self {
+        let pulse = Arc::clone(&service.pulse);
+        let interim = Arc::clone(&service.conn.interim);
         let held = BytesMut::from(early);
         let rest = if early.is_empty() { Then::Done } else { Then::Alone };
         Http1Io {
+            service,
             wire,
             pulse,
             guard,
@@ -71,13 +77,21 @@ impl Http1Io {
             rest,
             closing: Closing::Open,
             interim,
+            underway: None,
             ahead: Vec::new(),
             _lease: lease,
         }
     }
 }
 
-impl Http1Io {
+impl<H: Handler> Http1Io<H> {
+    /// Whether an interim head is partly written. One that only waits comes too late for the
+    /// answer before, and none is asked for by the request that is now read.
+    pub(super) fn speaking(&self) -> bool {
+        drop(self.interim.take());
+        !self.ahead.is_empty()
+    }
+
     /// Writes what is left of an interim head.
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.ahead.is_empty() {
@@ -99,8 +113,9 @@ impl Http1Io {
     }
 }
 
-impl Drop for Http1Io {
+impl<H: Handler> Drop for Http1Io<H> {
     fn drop(&mut self) {
+        self.end_underway(false);
         if self.pulse.verdict() == Verdict::Abort {
             self.wire.reset();
         }
@@ -109,7 +124,8 @@ impl Drop for Http1Io {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve<H: Handler>(io: Http1Io, service: Arc<Service<H>>, limits: &Limits) {
+pub(crate) async fn serve<H: Handler>(io: Http1Io<H>, limits: &Limits) {
+    let service = Arc::clone(&io.service);
     let pulse = Arc::clone(&service.pulse);
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
@@ -143,7 +159,7 @@ pub(crate) fn watch(pulse: &Pulse, known: &mut Option<std::task::Waker>, cx: &Co
     }
 }
 
-impl AsyncWrite for Http1Io {
+impl<H: Handler> AsyncWrite for Http1Io<H> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -174,7 +190,9 @@ impl AsyncWrite for Http1Io {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.ahead.is_empty() {
+        if this.underway.is_some() {
+            drop(this.interim.take());
+        } else if this.ahead.is_empty() {
             this.ahead = this.interim.take().unwrap_or_default();
         }
         ready!(this.poll_ahead(cx))?;
@@ -210,7 +228,7 @@ impl AsyncWrite for Http1Io {
     }
 }
 
-fn wrote(pulse: &Pulse, polled: &Poll<io::Result<usize>>) {
+pub(super) fn wrote(pulse: &Pulse, polled: &Poll<io::Result<usize>>) {
     match polled {
         Poll::Pending => pulse.write_blocked(),
         Poll::Ready(Ok(n)) => pulse.write_progress(*n),

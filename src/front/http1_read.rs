@@ -2,8 +2,10 @@
 //!
 //! In the common case a whole request arrives in one read: it is scanned in hyper's own
 //! buffer and nothing is copied. What is not complete, comes after a held request, or
-//! does not fit is kept here. A refused head reaches hyper as one made-up request, whose
-//! answer closes the connection, so that the answers to earlier requests come first.
+//! does not fit is kept here. One plain request by itself may be answered at once and is
+//! then not given to hyper at all (`straight`). A refused head reaches hyper as one made-up
+//! request, whose answer closes the connection, so that the answers to earlier requests
+//! come first.
 
 use std::io;
 use std::pin::Pin;
@@ -12,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::Handler;
 use super::guard::{Scan, Then};
 use super::http1::Http1Io;
 use super::pulse::{Phase, Upgrade, Verdict};
@@ -43,13 +46,16 @@ impl BrokenBody {
     }
 }
 
-impl AsyncRead for Http1Io {
+impl<H: Handler> AsyncRead for Http1Io<H> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.underway.is_some() {
+            ready!(this.poll_underway(cx))?;
+        }
         if this.pulse.upgrade() == Upgrade::Tunnel {
             return this.tunnel(cx, buf);
         }
@@ -100,7 +106,7 @@ impl AsyncRead for Http1Io {
     }
 }
 
-impl Http1Io {
+impl<H: Handler> Http1Io<H> {
     /// Reads into hyper's buffer and leaves there what passes. `true`: hyper has bytes,
     /// or the end.
     fn read_in_place(
@@ -117,7 +123,11 @@ impl Http1Io {
         if fresh.is_empty() {
             return Poll::Ready(Ok(true));
         }
-        let scan = self.guard.scan(fresh);
+        let (scan, asked) = self.guard.read(fresh);
+        if let Some(polled) = self.answer_straight(cx, fresh, (&scan, asked)) {
+            buf.set_filled(before);
+            return polled.map_ok(|()| false);
+        }
         self.held.extend_from_slice(fresh.get(scan.pass..).unwrap_or_default());
         buf.set_filled(before + scan.pass);
         self.note(&scan);
@@ -167,7 +177,7 @@ impl Http1Io {
         self.note(&scan);
     }
 
-    fn note(&mut self, scan: &Scan) {
+    pub(super) fn note(&mut self, scan: &Scan) {
         self.rest = scan.then;
         if self.pulse.verdict() == Verdict::FailBody && scan.body > 0 {
             // Bytes were there after all: the node itself was slow to ask for them.

@@ -12,7 +12,8 @@
 //!               every connection has a Pulse; one sweep a thread enforces all deadlines
 //! ```
 //!
-//! `front` and `serve` do not know each other: they meet in `Handler`.
+//! `front` and `serve` do not know each other: they meet in `Handler`. A plain HTTP/1
+//! request for something stored is answered by the wrapper itself (`straight`).
 
 mod accept;
 mod bound;
@@ -37,6 +38,7 @@ mod pulse;
 mod running;
 mod service;
 mod stats;
+mod straight;
 mod sweep;
 mod tls;
 mod wire;
@@ -44,6 +46,7 @@ mod wire;
 pub use bound::FrontError;
 pub use certs::{CertSource, Certs, CertsError, ThrowAway};
 pub use connection::{CertNames, Connection, TlsFacts};
+pub use guard::Plain;
 pub use http1_read::BrokenBody;
 pub use interim::Interim;
 pub use listen::Front;
@@ -77,6 +80,29 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers for a message that was refused before it became a request. The connection
     /// closes after the answer.
     fn refuse(&self, fault: Fault, conn: Arc<Connection>) -> Response<Self::Body>;
+
+    /// An answer that is ready, see `ready`.
+    type Ready: Ready;
+
+    /// Answers a plain HTTP/1.1 request at once, if that needs nobody: writes the whole
+    /// head, its empty line included, to `head`. `None` leaves no trace; the request then
+    /// comes to `handle`.
+    fn ready(
+        &self,
+        asked: &Plain<'_>,
+        conn: &Connection,
+        head: &mut Vec<u8>,
+    ) -> Option<Self::Ready>;
+
+    /// Called once for each answer from `ready`, with the bytes of its body that are with
+    /// the connection when no more will be, and whether those are all of it.
+    fn sent(&self, ready: Self::Ready, asked: &Plain<'_>, conn: &Connection, told: (u64, bool));
+}
+
+/// An answer that is on its way and needs nothing but to be written.
+pub trait Ready: Send + 'static {
+    /// The body, in order; as long as the head says.
+    fn body(&self) -> &[Bytes];
 }
 
 #[cfg(test)]

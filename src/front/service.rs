@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 
 use super::pulse::{Pulse, Upgrade};
 use super::stats::{Stats, count};
-use super::{Connection, Handler};
+use super::{Connection, Handler, Plain};
 use crate::rules::fault::Fault;
 
 /// The method of the request the guard makes up; it never lets a client send it.
@@ -62,6 +62,17 @@ impl<H: Handler> Service<H> {
             close_after(&mut response);
         }
         response
+    }
+
+    /// The answer to a plain request, if the handler has it at hand. One that panics here is
+    /// asked again the long way.
+    pub(crate) fn ready(&self, asked: &Plain<'_>, head: &mut Vec<u8>) -> Option<H::Ready> {
+        let ready = AssertUnwindSafe(|| self.handler.ready(asked, &self.conn, head));
+        catch_unwind(ready).unwrap_or_else(|_| {
+            count(&self.stats.panics);
+            tracing::error!(conn = self.conn.id, "a handler panicked over a plain request");
+            None
+        })
     }
 
     /// One HTTP/2 exchange.

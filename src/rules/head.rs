@@ -108,6 +108,20 @@ impl Head {
         })
     }
 
+    /// Every field in order as bytes.
+    pub fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let field = field_at(&self.block, at)?;
+            at = field.value.1;
+            let name = match field.id {
+                0 => self.block.get(field.name.0..field.name.1)?,
+                id => NAMES.get(usize::from(id) - 1)?.as_str().as_bytes(),
+            };
+            Some((name, self.block.get(field.value.0..field.value.1)?))
+        })
+    }
+
     /// All fields as a map with room for `spare` more.
     pub fn to_map(&self, spare: usize) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(16 + spare);

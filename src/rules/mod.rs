@@ -25,9 +25,11 @@ pub mod purge;
 mod purge_record;
 pub mod range;
 pub mod respond;
+pub mod respond_text;
 pub mod settle;
 pub mod site;
 pub mod storable;
+pub mod straight;
 pub mod tags;
 pub mod targeted;
 #[cfg(test)]

@@ -174,13 +174,17 @@ impl Outcome {
             let _ = out.write_str("; hit");
         }
         if let Some(fwd) = self.fwd {
-            let _ = write!(out, "; fwd={}", fwd.word());
+            let _ = out.write_str("; fwd=");
+            let _ = out.write_str(fwd.word());
         }
+        let mut digits = itoa::Buffer::new();
         if let Some(status) = self.fwd_status {
-            let _ = write!(out, "; fwd-status={status}");
+            let _ = out.write_str("; fwd-status=");
+            let _ = out.write_str(digits.format(status));
         }
         if let Some(ttl) = self.ttl {
-            let _ = write!(out, "; ttl={ttl}");
+            let _ = out.write_str("; ttl=");
+            let _ = out.write_str(digits.format(ttl));
         }
         if self.stored {
             let _ = out.write_str("; stored");

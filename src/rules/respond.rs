@@ -202,6 +202,6 @@ fn put_number(fields: &mut HeaderMap, name: HeaderName, number: u64) {
 }
 
 /// Whether an answer with `status` to GET has content (RFC 9110 6.4.1).
-fn has_content(status: StatusCode) -> bool {
+pub(super) fn has_content(status: StatusCode) -> bool {
     !(status.is_informational() || matches!(status.as_u16(), 204 | 304))
 }

@@ -42,11 +42,37 @@ pub struct Meter {
     object: Option<Object>,
 }
 
-struct Object {
+/// A stored object that answers, as the sample knows it.
+pub(super) struct Object {
     key: u64,
     /// Bytes of the whole, if they are known before the end.
     size: Option<u64>,
     ttl_s: u32,
+}
+
+impl Object {
+    /// `held` is the length of its body if known.
+    pub(super) fn of(hash: u128, entry: &Entry, held: Option<u64>) -> Self {
+        let size = match entry.extent {
+            Extent::Whole => held,
+            Extent::Part { total, .. } => total.or(held),
+        };
+        // Variants are objects of their own.
+        let variant = entry.vary.as_ref().map_or(0, |vary| {
+            let mut hasher = DefaultHasher::new();
+            vary.fields.iter().for_each(|(name, value)| (name, value).hash(&mut hasher));
+            hasher.finish()
+        });
+        let lifetime = entry.freshness.lifetime_ms.saturating_sub(entry.freshness.initial_age_ms);
+        let ttl_s = u32::try_from(lifetime / 1000).unwrap_or(u32::MAX);
+        Object { key: hash as u64 ^ variant, size, ttl_s }
+    }
+
+    /// Tells the sample of one exchange that brought `bytes`.
+    pub(super) fn note(&self, shared: &Shared, bytes: u64, now: Now) {
+        let size = self.size.unwrap_or(bytes);
+        shared.telemetry.sample.note(self.key, size, now.mono_ms, self.ttl_s);
+    }
 }
 
 struct AskedFor {
@@ -103,19 +129,7 @@ impl Meter {
 
     /// Remembers which stored object answers; `held` is the length of its body if known.
     pub fn object(&mut self, hash: u128, entry: &Entry, held: Option<u64>) {
-        let size = match entry.extent {
-            Extent::Whole => held,
-            Extent::Part { total, .. } => total.or(held),
-        };
-        // Variants are objects of their own.
-        let variant = entry.vary.as_ref().map_or(0, |vary| {
-            let mut hasher = DefaultHasher::new();
-            vary.fields.iter().for_each(|(name, value)| (name, value).hash(&mut hasher));
-            hasher.finish()
-        });
-        let lifetime = entry.freshness.lifetime_ms.saturating_sub(entry.freshness.initial_age_ms);
-        let ttl_s = u32::try_from(lifetime / 1000).unwrap_or(u32::MAX);
-        self.object = Some(Object { key: hash as u64 ^ variant, size, ttl_s });
+        self.object = Some(Object::of(hash, entry, held));
     }
 
     /// The head is ready: the time to first byte ends here.
@@ -156,9 +170,8 @@ impl Drop for Meter {
         let asked = self.asked.as_ref();
         let scheme = if self.conn.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let duration = instant().duration_since(self.started);
-        if let Some(Object { key, size, ttl_s }) = self.object {
-            let size = size.unwrap_or(self.bytes);
-            self.shared.telemetry.sample.note(key, size, self.now.mono_ms, ttl_s);
+        if let Some(object) = &self.object {
+            object.note(&self.shared, self.bytes, self.now);
         }
         let ttfb = self.answered.map_or(duration, |at| at.duration_since(self.started));
         self.shared.telemetry.finished(&Exchange {

@@ -17,6 +17,7 @@ mod miss;
 mod pass;
 mod purge;
 mod routing;
+mod straight;
 mod upgrade;
 
 use std::sync::atomic::AtomicU64;
@@ -32,7 +33,7 @@ pub use purge::{Purged, Purger, Purging};
 pub use routing::{Place, Routing};
 
 use crate::base::Clock;
-use crate::front::{Connection, Handler};
+use crate::front::{Connection, Handler, Plain};
 use crate::origin::Answer;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
@@ -239,5 +240,20 @@ impl Handler for Serve {
     fn refuse(&self, fault: Fault, conn: Arc<Connection>) -> Response<Body> {
         let meter = log::Meter::start(&self.shared, &conn);
         answer::fault(&self.shared.routing.load().node, fault, meter)
+    }
+
+    type Ready = straight::Standing;
+
+    fn ready(
+        &self,
+        asked: &Plain<'_>,
+        conn: &Connection,
+        head: &mut Vec<u8>,
+    ) -> Option<Self::Ready> {
+        straight::ready(&self.shared, asked, conn, head)
+    }
+
+    fn sent(&self, ready: Self::Ready, asked: &Plain<'_>, conn: &Connection, told: (u64, bool)) {
+        straight::sent(&self.shared, &ready, asked, conn, told);
     }
 }

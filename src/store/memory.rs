@@ -158,6 +158,11 @@ impl Memory {
         is_of(&slot, key.text()).then_some((slot, hits))
     }
 
+    /// Counts a hit of what `peek` has found.
+    pub fn count_hit(&self, key: &Key) {
+        engine!(self, engine => engine.count_hit(key.hash()));
+    }
+
     /// Puts `entry` into the slot of its key, in place of the variant that answers the
     /// same requests. Atomic for one key: of two threads that put two variants at once,
     /// both are found. An entry that is not let in goes to the hook at once; so does one

@@ -30,6 +30,7 @@ mod purge;
 mod range;
 mod sight;
 mod stale;
+mod straight;
 mod tls;
 mod trailers;
 mod validate;

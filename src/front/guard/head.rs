@@ -8,6 +8,7 @@
 use memchr::memchr;
 
 use super::field::{decimal, has_control, is_host, is_target, is_token, is_token_byte, trim};
+use super::plain::{self, Plain};
 use crate::front::options::Limits;
 use crate::front::service::REFUSED;
 use crate::rules::fault::Fault;
@@ -62,14 +63,15 @@ pub(super) struct Head {
 
 /// See `read`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Complete(Head),
+pub(super) enum Outcome<'a> {
+    /// With what a plain request asks, if it is one.
+    Complete(Head, Option<Plain<'a>>),
     Partial,
     Refuse(Fault),
 }
 
 /// Reads the head at the start of `bytes`.
-pub(super) fn read(bytes: &[u8], limits: &HeadLimits) -> Outcome {
+pub(super) fn read<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Outcome<'a> {
     // RFC 9112 2.2: one empty line before a request line is tolerated, not more.
     let skipped = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
     match bytes.get(skipped) {
@@ -81,7 +83,7 @@ pub(super) fn read(bytes: &[u8], limits: &HeadLimits) -> Outcome {
         None => return Outcome::Partial,
     }
     match parse(bytes, skipped, limits) {
-        Ok(Some(head)) if head.len <= limits.head => Outcome::Complete(head),
+        Ok(Some((head, plain))) if head.len <= limits.head => Outcome::Complete(head, plain),
         Ok(Some(_)) => Outcome::Refuse(oversized(bytes, skipped, limits)),
         Ok(None) if bytes.len() > limits.head => Outcome::Refuse(oversized(bytes, skipped, limits)),
         Ok(None) => Outcome::Partial,
@@ -115,19 +117,30 @@ fn oversized(bytes: &[u8], skipped: usize, limits: &HeadLimits) -> Fault {
 
 /// What the fields have said so far.
 #[derive(Debug, Default)]
-struct Seen {
-    host: bool,
+struct Seen<'a> {
+    host: Option<&'a [u8]>,
     length: Option<u64>,
     chunked: bool,
     /// Another coding besides chunked.
     coded: bool,
     upgrade: bool,
     fields: usize,
+    /// A field that decides more than which stored variant fits.
+    heeded: bool,
+    user_agent: Option<&'a [u8]>,
+    referer: Option<&'a [u8]>,
 }
 
-fn parse(bytes: &[u8], skipped: usize, limits: &HeadLimits) -> Result<Option<Head>, Fault> {
+type Parsed<'a> = (Head, Option<Plain<'a>>);
+
+fn parse<'a>(
+    bytes: &'a [u8],
+    skipped: usize,
+    limits: &HeadLimits,
+) -> Result<Option<Parsed<'a>>, Fault> {
     let Some((line, mut at)) = next_line(bytes, skipped)? else { return Ok(None) };
-    let http11 = request_line(line, limits)?;
+    let (http11, gets) = request_line(line, limits)?;
+    let fields_at = at;
     let mut seen = Seen::default();
     loop {
         let Some((line, next)) = next_line(bytes, at)? else { return Ok(None) };
@@ -141,7 +154,7 @@ fn parse(bytes: &[u8], skipped: usize, limits: &HeadLimits) -> Result<Option<Hea
         }
         field_line(line, http11, &mut seen)?;
     }
-    if http11 && !seen.host {
+    if http11 && seen.host.is_none() {
         return Err(Fault::BadRequest("no Host"));
     }
     let body = match (seen.chunked, seen.length) {
@@ -154,7 +167,16 @@ fn parse(bytes: &[u8], skipped: usize, limits: &HeadLimits) -> Result<Option<Hea
         (false, Some(0) | None) => Body::None,
         (false, Some(n)) => Body::Length(n),
     };
-    Ok(Some(Head { len: at, body, upgrade: seen.upgrade && http11 }))
+    let head = Head { len: at, body, upgrade: seen.upgrade && http11 };
+    let target = gets.filter(|_| http11 && !seen.heeded && skipped == 0);
+    let plain = target.zip(seen.host).map(|(target, host)| Plain {
+        target,
+        host,
+        user_agent: seen.user_agent,
+        referer: seen.referer,
+        fields: bytes.get(fields_at..at).unwrap_or_default(),
+    });
+    Ok(Some((head, plain)))
 }
 
 /// The line that starts at `at` without its CRLF, and where the next one starts.
@@ -167,8 +189,12 @@ fn next_line(bytes: &[u8], at: usize) -> Result<Option<(&[u8], usize)>, Fault> {
     }
 }
 
-/// `method SP request-target SP HTTP-version` (RFC 9112 3). Returns whether it is 1.1.
-fn request_line(line: &[u8], limits: &HeadLimits) -> Result<bool, Fault> {
+/// `method SP request-target SP HTTP-version` (RFC 9112 3). Returns whether it is 1.1, and
+/// the target of a GET in origin-form.
+fn request_line<'a>(
+    line: &'a [u8],
+    limits: &HeadLimits,
+) -> Result<(bool, Option<&'a [u8]>), Fault> {
     let mut parts = line.split(|b| *b == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -197,7 +223,7 @@ fn request_line(line: &[u8], limits: &HeadLimits) -> Result<bool, Fault> {
         _ if is_absolute(target) => {}
         _ => return Err(Fault::BadRequest("bad request target")),
     }
-    Ok(http11)
+    Ok((http11, (method == b"GET" && target.starts_with(b"/")).then_some(target)))
 }
 
 /// `http://host[:port]/path` (RFC 9112 3.2.2), without user information.
@@ -213,7 +239,7 @@ fn is_absolute(target: &[u8]) -> bool {
     is_host(authority) && is_target(path)
 }
 
-fn field_line(line: &[u8], http11: bool, seen: &mut Seen) -> Result<(), Fault> {
+fn field_line<'a>(line: &'a [u8], http11: bool, seen: &mut Seen<'a>) -> Result<(), Fault> {
     let Some(colon) = memchr(b':', line) else {
         return Err(Fault::BadRequest("a field line without colon"));
     };
@@ -229,16 +255,22 @@ fn field_line(line: &[u8], http11: bool, seen: &mut Seen) -> Result<(), Fault> {
 }
 
 /// The fields that decide host, framing and expectation.
-fn framing_field(name: &[u8], value: &[u8], http11: bool, seen: &mut Seen) -> Result<(), Fault> {
+fn framing_field<'a>(
+    name: &[u8],
+    value: &'a [u8],
+    http11: bool,
+    seen: &mut Seen<'a>,
+) -> Result<(), Fault> {
+    seen.heeded |= plain::is_heeded(name, value);
     match name.len() {
         4 if name.eq_ignore_ascii_case(b"host") => {
-            if seen.host {
+            if seen.host.is_some() {
                 return Err(Fault::BadRequest("more than one Host"));
             }
             if !is_host(value) {
                 return Err(Fault::BadRequest("bad Host"));
             }
-            seen.host = true;
+            seen.host = Some(value);
         }
         6 if name.eq_ignore_ascii_case(b"expect")
             && !value.eq_ignore_ascii_case(b"100-continue") =>
@@ -246,6 +278,12 @@ fn framing_field(name: &[u8], value: &[u8], http11: bool, seen: &mut Seen) -> Re
             return Err(Fault::ExpectationFailed);
         }
         7 if name.eq_ignore_ascii_case(b"upgrade") => seen.upgrade = true,
+        7 if name.eq_ignore_ascii_case(b"referer") => {
+            seen.referer.get_or_insert(value);
+        }
+        10 if name.eq_ignore_ascii_case(b"user-agent") => {
+            seen.user_agent.get_or_insert(value);
+        }
         14 if name.eq_ignore_ascii_case(b"content-length") => {
             let Some(length) = decimal(value).filter(|n| *n <= u64::MAX >> 1) else {
                 return Err(Fault::BadRequest("bad Content-Length"));

@@ -10,14 +10,17 @@
 //! depends on the bytes alone, never on how the network cut them (a property test).
 //!
 //! Rejected: parsing in the handler (hyper has lost the evidence by then) and a parser of
-//! our own instead of hyper's (a second implementation of what hyper does well).
+//! our own instead of hyper's (a second implementation of what hyper does well). What the
+//! guard has read anyway is enough to answer the plainest requests: see `plain`.
 
 mod chunk;
 mod field;
 mod head;
+mod plain;
 mod replay;
 
 pub use head::HeadLimits;
+pub use plain::Plain;
 pub use replay::{Replayed, replay};
 
 use crate::rules::fault::Fault;
@@ -85,6 +88,11 @@ impl Guard {
         Guard { limits, state: State::Head }
     }
 
+    /// The limits it was made with.
+    pub fn limits(&self) -> HeadLimits {
+        self.limits
+    }
+
     /// Whether a request body is being received.
     pub fn in_body(&self) -> bool {
         matches!(self.state, State::Length(_) | State::Chunked(_))
@@ -99,11 +107,17 @@ impl Guard {
 
     /// Reads on. `bytes` continue where the passed bytes of the last scan ended.
     pub fn scan(&mut self, bytes: &[u8]) -> Scan {
+        self.read(bytes).0
+    }
+
+    /// The same, and what is asked if `bytes` are one plain request and nothing else.
+    pub fn read<'a>(&mut self, bytes: &'a [u8]) -> (Scan, Option<Plain<'a>>) {
+        let mut plain = None;
         let mut scan = Scan { pass: 0, heads: 0, body: 0, upgrade: false, then: Then::Done };
         let mut rest = bytes;
         while !rest.is_empty() && scan.then == Then::Done {
             let taken = match &mut self.state {
-                State::Head => self.head(rest, &mut scan),
+                State::Head => self.head(rest, &mut scan, &mut plain),
                 State::Length(left) => {
                     let n = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
                     *left -= n as u64;
@@ -135,16 +149,22 @@ impl Guard {
             scan.pass += taken;
             rest = rest.get(taken..).unwrap_or_default();
         }
-        scan
+        (scan, plain.filter(|_| scan.heads == 1 && scan.body == 0 && scan.pass == bytes.len()))
     }
 
-    fn head(&mut self, rest: &[u8], scan: &mut Scan) -> usize {
+    fn head<'a>(
+        &mut self,
+        rest: &'a [u8],
+        scan: &mut Scan,
+        asked: &mut Option<Plain<'a>>,
+    ) -> usize {
         match head::read(rest, &self.limits) {
-            Outcome::Complete(head) if head.upgrade && scan.pass > 0 => {
+            Outcome::Complete(head, _) if head.upgrade && scan.pass > 0 => {
                 scan.then = Then::Alone;
                 0
             }
-            Outcome::Complete(head) => {
+            Outcome::Complete(head, plain) => {
+                *asked = plain;
                 scan.heads += 1;
                 scan.upgrade |= head.upgrade;
                 // An upgrade that brings a body is never granted, so nothing waits.

@@ -4,6 +4,7 @@ mod guard;
 mod http1;
 mod http2;
 mod limits;
+mod straight;
 mod tls;
 
 use std::io::{Read, Write};
@@ -59,6 +60,16 @@ impl Handler for Echo {
 
     fn refuse(&self, fault: Fault, _: Arc<Connection>) -> Response<EchoBody> {
         text(fault.status(), fault.reason())
+    }
+
+    type Ready = straight::AtHand;
+
+    fn ready(&self, asked: &Plain<'_>, _: &Connection, head: &mut Vec<u8>) -> Option<Self::Ready> {
+        straight::ready(asked, head)
+    }
+
+    fn sent(&self, ready: Self::Ready, asked: &Plain<'_>, _: &Connection, told: (u64, bool)) {
+        straight::sent(ready, asked, told);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::rules::outcome::Outcome;
 use crate::rules::plan::{Plan, Question, plan};
 use crate::rules::range::{self, Wanted};
 use crate::rules::respond::{self, Dress};
+use crate::rules::respond_text;
 use crate::rules::settle::{AnswerHead, FillRequest, Settlement, Storable, rescue, settle};
 use crate::rules::site::{Policy, Site};
 use crate::rules::validate::{self, Validators, Verdict};
@@ -252,10 +253,35 @@ fn deliver(
         }
         Wanted::Unsatisfiable => got(respond::unsatisfiable(entry, total.unwrap(), &dress), 0, 0),
         Wanted::Many(_) | Wanted::Whole if parts.method == Method::HEAD => {
-            got(respond::full(entry, &dress), 0, 0)
+            got(whole(entry, &dress), 0, 0)
         }
-        Wanted::Many(_) | Wanted::Whole => got(respond::full(entry, &dress), 0, entry.body_len()),
+        Wanted::Many(_) | Wanted::Whole => got(whole(entry, &dress), 0, entry.body_len()),
     }
+}
+
+/// The head of the whole, which must say the same as a map and as text.
+fn whole(entry: &Entry, dress: &Dress<'_>) -> (StatusCode, HeaderMap) {
+    let (status, fields) = respond::full(entry, dress);
+    let mut text = b"before".to_vec();
+    if !respond_text::full(entry, dress, &mut text) {
+        assert_eq!(text, b"before");
+        let named = status.canonical_reason().is_some();
+        assert!(entry.extent != Extent::Whole || !named || status.as_u16() == 204);
+        return (status, fields);
+    }
+    let text = text.strip_prefix(b"before").unwrap().strip_suffix(b"\r\n\r\n").unwrap();
+    let mut lines = text.split(|byte| *byte == b'\n').map(|line| line.trim_ascii_end());
+    let line = format!("HTTP/1.1 {} {}", status.as_str(), status.canonical_reason().unwrap());
+    assert_eq!(lines.next().unwrap(), line.as_bytes());
+    let mut read = HeaderMap::new();
+    for line in lines {
+        let colon = line.iter().position(|byte| *byte == b':').unwrap();
+        let name = HeaderName::from_bytes(&line[..colon]).unwrap();
+        let value = line[colon + 1..].trim_ascii_start();
+        read.append(name, HeaderValue::from_bytes(value).unwrap());
+    }
+    assert_eq!(read, fields);
+    (status, fields)
 }
 
 fn relay(

@@ -31,6 +31,12 @@ impl Sized {
         Some((slot, u32::from(hits)))
     }
 
+    pub(super) fn count_hit(&self, hash: u128) {
+        let mut victims = Vec::new();
+        self.cache.count(hash, &mut victims);
+        self.report(victims);
+    }
+
     pub(super) fn upsert(&self, hash: u128, change: impl FnOnce(Option<&Slot>) -> Slot) {
         let mut victims = Vec::new();
         let change = |stored: Option<&Slot>| {

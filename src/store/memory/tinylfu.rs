@@ -57,6 +57,13 @@ impl TinyLfu {
         Some((held.slot.clone(), held.hits.load(Ordering::Relaxed)))
     }
 
+    /// Counts a hit of what `peek` has found.
+    pub(super) fn count_hit(&self, hash: u128) {
+        if let Some(held) = self.cache.get(&hash) {
+            held.hits.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Replaces the slot by what `change` makes of it, under moka's lock of that key.
     pub(super) fn upsert(&self, hash: u128, change: impl FnOnce(Option<&Slot>) -> Slot) {
         let mut refused = None;

@@ -86,6 +86,14 @@ impl<V: Default + Clone> Sharded<V> {
         Some(value)
     }
 
+    /// Counts a request for a value that `peek` has found; nothing if it has gone since.
+    pub fn count(&self, key: u128, victims: &mut Vec<Evicted<V>>) {
+        let counted = self.shard(key).lock().get(key).map(|(_, weight)| weight);
+        if let Some(weight) = counted {
+            self.observe(key, weight, victims);
+        }
+    }
+
     /// The value without counting a request.
     pub fn peek(&self, key: u128) -> Option<V> {
         self.shard(key).lock().peek(key).cloned()

@@ -1,0 +1,160 @@
+//! Plain requests for what is stored, answered without hyper.
+//!
+//! ```text
+//! read -> guard -> one plain request, nothing else? -> Handler::ready -> write -> read ...
+//!            '-------- anything else, or not ready --------> hyper
+//! ```
+//! hyper asks the wrapper for bytes only when the answers to all requests before have left
+//! (half-close is allowed, so it never reads beside an answer): then the wrapper may answer
+//! a request itself, in order, and hyper never knows. What hyper did for a stored answer
+//! (its own parse, a header map each way, the encoder, the dispatcher) cost as much as the
+//! cache's own work. A short body is copied behind the head, so that an answer is one plain
+//! write (and one TLS record); long ones are written with `writev` and never copied.
+//!
+//! An answer that the client does not take at once waits here with a copy of its request,
+//! which the log needs, and nothing is read before it is gone.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use smallvec::SmallVec;
+use tokio::io::AsyncWrite;
+
+use super::guard::{Guard, Plain, Scan};
+use super::http1::{Http1Io, wrote};
+use super::pulse::{Pulse, Upgrade, Verdict};
+use super::service::Service;
+use super::wire::Wire;
+use super::{Handler, Ready};
+
+/// An answer being written.
+pub(super) struct Underway<R> {
+    ready: R,
+    /// The head, and behind it a short body.
+    front: Vec<u8>,
+    head: usize,
+    /// Bytes of all that the connection has taken.
+    written: usize,
+    /// The request, when the answer had to wait.
+    asked: Vec<u8>,
+}
+
+impl<R: Ready> Underway<R> {
+    fn new(ready: R, mut front: Vec<u8>) -> Self {
+        let head = front.len();
+        let length: usize = ready.body().iter().map(|piece| piece.len()).sum();
+        if length <= COPIED_MAX {
+            ready.body().iter().for_each(|piece| front.extend_from_slice(piece));
+        }
+        Underway { ready, front, head, written: 0, asked: Vec::new() }
+    }
+
+    /// What is still to be written, as slices.
+    fn rest(&self) -> SmallVec<[IoSlice<'_>; 4]> {
+        let copied = self.front.len() > self.head;
+        let body = if copied { &[] } else { self.ready.body() };
+        let mut skip = self.written;
+        let mut rest = SmallVec::new();
+        for part in std::iter::once(self.front.as_slice()).chain(body.iter().map(AsRef::as_ref)) {
+            let left = part.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(part.len());
+            if !left.is_empty() && rest.len() < SLICES_MAX {
+                rest.push(IoSlice::new(left));
+            }
+        }
+        rest
+    }
+
+    fn poll_write(
+        &mut self,
+        wire: &mut Wire,
+        pulse: &Pulse,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let rest = self.rest();
+            let polled = match rest.as_slice() {
+                [] => break,
+                [one] => Pin::new(&mut *wire).poll_write(cx, one),
+                many => Pin::new(&mut *wire).poll_write_vectored(cx, many),
+            };
+            drop(rest);
+            wrote(pulse, &polled);
+            match ready!(polled)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => self.written += n,
+            }
+        }
+        let polled = Pin::new(wire).poll_flush(cx);
+        if polled.is_pending() {
+            pulse.write_blocked();
+        }
+        polled
+    }
+
+    fn end<H: Handler<Ready = R>>(self, asked: &Plain<'_>, to: &Service<H>, complete: bool) {
+        let bytes = self.written.saturating_sub(self.head) as u64;
+        to.handler.sent(self.ready, asked, &to.conn, (bytes, complete));
+    }
+}
+
+impl<H: Handler> Http1Io<H> {
+    /// Answers the request that `fresh` is, if it is plain and the answer is ready. `None`:
+    /// hyper is to see it. The bytes are used up otherwise.
+    pub(super) fn answer_straight(
+        &mut self,
+        cx: &mut Context<'_>,
+        fresh: &[u8],
+        (scan, asked): (&Scan, Option<Plain<'_>>),
+    ) -> Option<Poll<io::Result<()>>> {
+        let asked = asked?;
+        let calm = self.pulse.verdict() == Verdict::Fine
+            && self.pulse.upgrade() == Upgrade::None
+            && !self.pulse.draining()
+            && !self.speaking();
+        if !calm {
+            return None;
+        }
+        let mut head = Vec::with_capacity(FRONT_ROOM);
+        let ready = self.service.ready(&asked, &mut head)?;
+        self.note(scan);
+        let mut underway = Underway::new(ready, head);
+        let polled = underway.poll_write(&mut self.wire, &self.pulse, cx);
+        match &polled {
+            Poll::Ready(done) => underway.end(&asked, &self.service, done.is_ok()),
+            Poll::Pending => {
+                underway.asked.extend_from_slice(fresh);
+                self.underway = Some(Box::new(underway));
+            }
+        }
+        Some(polled)
+    }
+
+    /// Writes on at an answer that had to wait.
+    pub(super) fn poll_underway(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(underway) = &mut self.underway else { return Poll::Ready(Ok(())) };
+        let done = ready!(underway.poll_write(&mut self.wire, &self.pulse, cx));
+        self.end_underway(done.is_ok());
+        Poll::Ready(done)
+    }
+
+    /// No more will be written of it.
+    pub(super) fn end_underway(&mut self, complete: bool) {
+        let Some(mut underway) = self.underway.take() else { return };
+        let asked = std::mem::take(&mut underway.asked);
+        // Read as plain before, so it is plain again.
+        if let (_, Some(asked)) = Guard::new(self.guard.limits()).read(&asked) {
+            underway.end(&asked, &self.service, complete);
+        }
+    }
+}
+
+/// Bodies up to this long are copied behind their head.
+const COPIED_MAX: usize = 4 << 10;
+
+/// Room for a head and a short body.
+const FRONT_ROOM: usize = 2 << 10;
+
+/// Slices given to one `writev`.
+const SLICES_MAX: usize = 16;

@@ -1,0 +1,117 @@
+//! Answers that are ready: in order with hyper's, whole, and told about once.
+
+use std::io::{Read, Write};
+use std::sync::Mutex;
+
+use bytes::Bytes;
+
+use super::*;
+
+/// An answer at hand: `/ready/LENGTH/NAME`.
+pub(super) struct AtHand(Vec<Bytes>);
+
+impl Ready for AtHand {
+    fn body(&self) -> &[Bytes] {
+        &self.0
+    }
+}
+
+/// What was told of answers, by target.
+static TOLD: Mutex<Vec<(String, u64, bool)>> = Mutex::new(Vec::new());
+
+pub(super) fn ready(asked: &Plain<'_>, head: &mut Vec<u8>) -> Option<AtHand> {
+    let target = std::str::from_utf8(asked.target).ok()?;
+    assert!(target != "/ready/panic", "as asked");
+    let (length, _) = target.strip_prefix("/ready/")?.split_once('/')?;
+    let length: usize = length.parse().ok()?;
+    write!(head, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").unwrap();
+    let pieces = vec![b'r'; length].chunks(100_000).map(Bytes::copy_from_slice).collect();
+    Some(AtHand(pieces))
+}
+
+pub(super) fn sent(_: AtHand, asked: &Plain<'_>, (bytes, complete): (u64, bool)) {
+    let target = String::from_utf8_lossy(asked.target).into_owned();
+    TOLD.lock().unwrap().push((target, bytes, complete));
+}
+
+fn told(target: &str) -> Vec<(u64, bool)> {
+    let told = TOLD.lock().unwrap();
+    told.iter().filter(|told| told.0 == target).map(|told| (told.1, told.2)).collect()
+}
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
+#[test]
+fn ready_answers_and_others_alternate_on_one_connection() {
+    let (_running, address) = start(plain());
+    let mut stream = connect(address);
+    for _ in 0..3 {
+        for length in [0, 1, 5_000] {
+            stream.write_all(get(&format!("/ready/{length}/alternate")).as_bytes()).unwrap();
+            let body = answer(&mut stream);
+            assert!(body.ends_with(&"r".repeat(length)), "{length}");
+            stream.write_all(get("/other").as_bytes()).unwrap();
+            assert!(answer(&mut stream).ends_with("GET /other 0"));
+        }
+    }
+    until("told", || told("/ready/5000/alternate").len() == 3);
+    assert_eq!(told("/ready/5000/alternate"), [(5_000, true); 3]);
+}
+
+#[test]
+fn requests_sent_ahead_are_answered_in_order() {
+    let (_running, address) = start(plain());
+    let mut stream = connect(address);
+    let many = get("/one") + &get("/ready/3/ahead") + &get("/two") + &get("/ready/4/ahead");
+    stream.write_all(many.as_bytes()).unwrap();
+    let answers: Vec<String> = (0..4).map(|_| answer(&mut stream)).collect();
+    // Sent together they are hyper's, which does not know `/ready`.
+    for (got, wanted) in answers.iter().zip(["/one 0", "/ready/3/ahead 0", "/two 0", "ahead 0"]) {
+        assert!(got.ends_with(wanted), "{got}");
+    }
+}
+
+#[test]
+fn a_ready_answer_that_the_client_takes_slowly_is_whole_and_the_next_waits() {
+    let (_running, address) = start(plain());
+    let mut stream = connect(address);
+    let length = 40 << 20;
+    let target = format!("/ready/{length}/slowly");
+    stream.write_all(get(&target).as_bytes()).unwrap();
+    let mut first = [0u8; 64];
+    stream.read_exact(&mut first).unwrap();
+    stream.write_all(get("/after").as_bytes()).unwrap();
+    let end = first.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let mut rest = vec![0u8; length - (first.len() - end)];
+    stream.read_exact(&mut rest).unwrap();
+    assert!(rest.iter().all(|byte| *byte == b'r'));
+    assert!(answer(&mut stream).ends_with("GET /after 0"));
+    assert_eq!(told(&target), [(length as u64, true)]);
+}
+
+#[test]
+fn a_ready_answer_that_breaks_off_is_told_as_incomplete() {
+    let (_running, address) = start(plain());
+    let mut stream = connect(address);
+    let length = 41 << 20;
+    let target = format!("/ready/{length}/breaks");
+    stream.write_all(get(&target).as_bytes()).unwrap();
+    let mut first = [0u8; 64];
+    stream.read_exact(&mut first).unwrap();
+    drop(stream);
+    until("told", || !told(&target).is_empty());
+    let told = told(&target);
+    assert!(matches!(told[..], [(bytes, false)] if bytes < length as u64), "{told:?}");
+}
+
+#[test]
+fn a_panic_over_a_plain_request_costs_nothing() {
+    let (_running, address) = start(plain());
+    let mut stream = connect(address);
+    for _ in 0..2 {
+        stream.write_all(get("/ready/panic").as_bytes()).unwrap();
+        assert!(answer(&mut stream).ends_with("GET /ready/panic 0"));
+    }
+}

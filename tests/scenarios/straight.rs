@@ -1,0 +1,71 @@
+//! A stored answer is the same whichever way through the node it takes: written by the
+//! connection itself (`front::straight`), or by way of hyper.
+
+use crate::support::reply::status;
+use crate::support::*;
+
+/// Sends the request hyper's way: a plain request may not carry `TE`, which changes nothing.
+const LONG_WAY: &str = "TE: trailers\r\n";
+
+fn sorted(answer: &Answer) -> Vec<(String, String)> {
+    let mut fields = answer.fields.clone();
+    fields.sort();
+    fields
+}
+
+/// Both answers to a request with `request` lines, after it was stored.
+#[track_caller]
+fn same_both_ways(line: &str, fields: &str, body: &[u8], request: &str) -> Answer {
+    let (line, fields, sent) = (line.to_owned(), fields.to_owned(), body.to_vec());
+    let origin = Origin::start(move |_| status(&line, &fields, &sent));
+    let node = Node::before(&origin);
+    node.client().get_with("/a?b=c", request);
+    node.advance(3);
+    let mut client = node.client();
+    let straight = client.get_with("/a?b=c", request);
+    let long = client.get_with("/a?b=c", &format!("{request}{LONG_WAY}"));
+    assert_eq!(straight.status, long.status);
+    assert_eq!(straight.head.lines().next(), long.head.lines().next());
+    assert_eq!(sorted(&straight), sorted(&long));
+    assert_eq!((&straight.body, straight.ended), (&long.body, Ended::Clean));
+    assert_eq!(straight.body, body);
+    assert_eq!(origin.count(), 1, "{}", straight.head);
+    assert!(straight.is_hit(), "{}", straight.head);
+    straight
+}
+
+#[test]
+fn a_hit_says_the_same_both_ways() {
+    let kept = "Cache-Control: max-age=60\r\n";
+    same_both_ways("200 OK", kept, b"x", "");
+    same_both_ways("200 OK", kept, b"", "");
+    same_both_ways("200 OK", kept, &vec![7; 300_000], "User-Agent: u\r\nReferer: r\r\n");
+    same_both_ways("404 Not Found", kept, b"nothing", "");
+    same_both_ways("301 Moved Permanently", &format!("{kept}Location: /b\r\n"), b"", "");
+    let many = "Cache-Control: max-age=60\r\nAge: 5\r\nAccept-Ranges: none\r\nVia: 1.1 up\r\n\
+                Cache-Status: up; hit\r\nX-One: 1\r\nX-One: 2\r\nLink: </a>\r\nX-Empty:\r\n";
+    let got = same_both_ways("200 OK", many, b"x", "");
+    assert_eq!(got.age(), Some(8));
+}
+
+#[test]
+fn a_variant_is_chosen_alike_both_ways() {
+    let fields = "Cache-Control: max-age=60\r\nVary: Accept-Encoding, X-Kind\r\n";
+    let request = "Accept-Encoding: gzip;q=0.5, br\r\nX-Kind: a,b\r\nX-Kind: c\r\n";
+    same_both_ways("200 OK", fields, b"x", request);
+    same_both_ways("200 OK", fields, b"x", "");
+    let fields = "Cache-Control: max-age=60\r\nVary: Accept-Language\r\n";
+    same_both_ways("200 OK", fields, b"x", "Accept-Language: DE, en;q=0.3\r\n");
+}
+
+#[test]
+fn another_variant_is_no_hit_either_way() {
+    let origin = Origin::start(|_| ok("Cache-Control: max-age=60\r\nVary: X-Kind\r\n", "x"));
+    let node = Node::before(&origin);
+    node.client().get_with("/a", "X-Kind: a\r\n");
+    assert!(!node.client().get_with("/a", "X-Kind: b\r\n").is_hit());
+    assert!(node.client().get_with("/a", "x-kind:  a \r\n").is_hit());
+    assert!(node.client().get_with("/a", "X-Kind: b\r\n").is_hit());
+    assert!(!node.client().get("/a").is_hit());
+    assert_eq!(origin.count(), 3);
+}
