@@ -15,6 +15,7 @@ use crate::store::policy::admission::AdmitPolicy;
 
 mod advise;
 mod input;
+mod replay;
 
 use input::{Input, Room, describe, progress};
 
@@ -24,6 +25,7 @@ Examples:
   brink lab simulate access.log.gz --memory 1GiB --disk 20GiB,100GiB
   brink lab curve access.log --html curve.html
   brink lab generate --out trace.csv.zst
+  brink lab replay access.log --target http://127.0.0.1:8080 --origin-listen 127.0.0.1:3000
   brink lab advise                                 what a running node should have";
 
 /// Replay logs and traces: hit ratios of policies side by side, and how much cache pays.
@@ -40,6 +42,7 @@ enum Verb {
     Curve(Curve),
     Generate(Generate),
     Advise(advise::Advise),
+    Replay(replay::Replay),
 }
 
 /// Run a trace through policies and tiers, and print what each would have saved.
@@ -138,6 +141,7 @@ impl Lab {
             Verb::Simulate(verb) => verb.run(),
             Verb::Curve(verb) => verb.run(),
             Verb::Generate(verb) => verb.run(),
+            Verb::Replay(verb) => verb.run(),
             Verb::Advise(verb) => return verb.run(),
         };
         match done {

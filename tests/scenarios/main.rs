@@ -22,6 +22,7 @@ mod h2_flood;
 mod hit;
 mod isolation;
 mod key;
+mod lab;
 mod limits;
 mod origin_faults;
 mod origin_outage;

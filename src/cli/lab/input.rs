@@ -1,11 +1,14 @@
 //! What all lab verbs share: which trace, sizes in shares of it, the progress bar.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use parking_lot::Mutex;
 
+use crate::base::clock::instant;
 use crate::base::{self, ByteSize};
 use crate::lab::report;
 use crate::lab::simulate::Weigh;
@@ -36,7 +39,7 @@ pub(super) struct Input {
     ttls: Vec<(String, u32)>,
     /// Weigh objects as the node does: with bookkeeping and this many bytes of key and head
     /// each.
-    #[arg(long, value_name = "BYTES", num_args = 0..=1, default_missing_value = "300")]
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, default_missing_value = "200")]
     as_node: Option<u64>,
     /// Read at most this many requests.
     #[arg(long)]
@@ -178,22 +181,78 @@ fn variants(trace: &Trace) -> String {
     text
 }
 
-/// A bar with rate and time left on a terminal, nothing elsewhere: a log of a bar helps
-/// nobody, and the figures follow.
+/// A bar with rate and time left on a terminal; elsewhere a plain line now and then, so that
+/// a long run can be followed in a log.
 pub(super) fn progress(what: &'static str, total: u64, bytes: bool) -> ProgressBar {
-    let target = match std::io::stderr().is_terminal() {
+    let terminal = std::io::stderr().is_terminal();
+    let target = match terminal {
         true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
+        false => ProgressDrawTarget::term_like(Box::new(Lines::default())),
     };
     let counts = match bytes {
         true => "{bytes}/{total_bytes} {bytes_per_sec}",
         false => "{human_pos}/{human_len} {per_sec}",
     };
-    let template = format!("{{prefix}} [{{wide_bar}}] {counts} {{eta}} left");
+    let bar = if terminal { "[{wide_bar}] " } else { "" };
+    let template = format!("{{prefix}} {bar}{counts} {{eta}} left");
     let style = ProgressStyle::with_template(&template);
     let bar = ProgressBar::with_draw_target(Some(total), target).with_prefix(what);
     match style {
         Ok(style) => bar.with_style(style.progress_chars("=> ")),
         Err(_) => bar,
+    }
+}
+
+/// How often a plain line is written.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// What a progress bar draws on where there is no terminal: whole lines, seldom.
+#[derive(Debug, Default)]
+struct Lines {
+    last: Mutex<Option<Instant>>,
+}
+
+impl TermLike for Lines {
+    fn width(&self) -> u16 {
+        120
+    }
+
+    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.write_str(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        let mut last = self.last.lock();
+        let now = instant();
+        let first = *last.get_or_insert(now);
+        if text.trim().is_empty() || now.duration_since(first) < LINE_EVERY {
+            return Ok(());
+        }
+        *last = Some(now);
+        writeln!(io::stderr(), "{}", text.trim_end())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
     }
 }

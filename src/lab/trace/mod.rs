@@ -112,6 +112,19 @@ impl Trace {
         (share(objects, self.asked()), share(bytes, self.bytes()))
     }
 
+    /// A share of the objects with all their requests, each object `shrink` times smaller.
+    pub fn thinned(&self, share: f64, shrink: f64) -> Trace {
+        let stays = |object: u32| {
+            let draw = (self.keys[object as usize] as u64 >> 11) as f64 / (1u64 << 53) as f64;
+            draw < share
+        };
+        let smaller = |size: u64| ((size as f64 / shrink.max(1.0)) as u64).max(1);
+        let mut trace = Trace { requests: Vec::new(), ..self.clone() };
+        let kept = self.requests.iter().filter(|request| share >= 1.0 || stays(request.object));
+        trace.requests.extend(kept.map(|one| Request { size: smaller(one.size), ..*one }));
+        trace
+    }
+
     /// The objects of a sample that are in it whatever their size: a small model of the
     /// whole, `rate` times its size, that policies can be run on.
     pub fn model(&self) -> Trace {
