@@ -45,6 +45,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::body::Body;
+use axum::http::{Request, Response};
 use ipnet::IpNet;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -141,15 +143,23 @@ pub(crate) struct State {
     purgers: commit::Purgers,
 }
 
-impl Admin {
-    /// Binds and serves on the runtime this is called on.
-    pub async fn start(options: Options, handles: Handles) -> Result<Admin, AdminError> {
+/// The API without a listener: what the admin socket serves, and what a simulation calls.
+pub struct Api {
+    router: axum::Router,
+    tokens: Arc<Tokens>,
+}
+
+impl Api {
+    /// On the runtime this is called on; `listen` of the options is not used.
+    ///
+    /// # Errors
+    /// A token file that cannot be used.
+    pub fn new(options: Options, handles: Handles) -> Result<Api, AdminError> {
         let tokens = Arc::new(Tokens::open(options.token_file.as_deref())?);
-        let tls = options.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
-        let listener = listen::Listener::bind(&options.listen)
-            .await
-            .map_err(|error| AdminError::Bind(options.listen.to_string(), error))?;
-        let address = listener.address();
+        Ok(Self::with(&options, tokens, handles))
+    }
+
+    fn with(options: &Options, tokens: Arc<Tokens>, handles: Handles) -> Api {
         let sweeper = Sweeper::new(&handles);
         sight::observe(&handles, &sweeper);
         let state = Arc::new(State {
@@ -163,8 +173,27 @@ impl Admin {
             purgers: commit::Purgers::default(),
             handles,
         });
+        Api { router: router::router(state), tokens }
+    }
+
+    /// One call, guard and all.
+    pub async fn call(&self, request: Request<Body>) -> Response<Body> {
+        let called = tower_service::Service::call(&mut self.router.clone(), request).await;
+        called.unwrap_or_else(|never| match never {})
+    }
+}
+
+impl Admin {
+    /// Binds and serves on the runtime this is called on.
+    pub async fn start(options: Options, handles: Handles) -> Result<Admin, AdminError> {
+        let tokens = Arc::new(Tokens::open(options.token_file.as_deref())?);
+        let tls = options.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
+        let listener = listen::Listener::bind(&options.listen)
+            .await
+            .map_err(|error| AdminError::Bind(options.listen.to_string(), error))?;
+        let address = listener.address();
+        let Api { router, tokens } = Api::with(&options, tokens, handles);
         let stop = CancellationToken::new();
-        let router = router::router(state);
         let remotes = Remotes::new(options.purge_networks, router.clone());
         let task = tokio::spawn(listener.serve(router, tls.clone(), stop.clone()));
         Ok(Admin { address, tokens, tls, remotes, stop, task })

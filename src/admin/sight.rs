@@ -28,9 +28,11 @@ const TOP_MAX: usize = 500;
 /// Registers the gauges that the admin part can answer for.
 pub(super) fn observe(handles: &Handles, sweeper: &Sweeper) {
     let counters = &handles.telemetry.counters;
-    let sweeper = sweeper.clone();
+    // Weak, because it holds the counters itself: a node that ends must let go of its disk.
+    let sweeper = Arc::downgrade(&sweeper.inner);
     counters.observe("brink_purge_sweep_left", move |emit| {
-        for (tier, left) in sweeper.left() {
+        let Some(inner) = sweeper.upgrade() else { return };
+        for (tier, left) in (Sweeper { inner }).left() {
             emit(&[tier], left as f64);
         }
     });

@@ -54,10 +54,10 @@ pub(super) struct Report {
 /// Hands calls to passes.
 #[derive(Clone)]
 pub(super) struct Sweeper {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     handles: Handles,
     memory: Mutex<Line>,
     disk: Mutex<Line>,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::interim::Interim;
+use super::pulse::Pulse;
 
 /// A client connection after its handshake.
 #[derive(Debug)]
@@ -22,6 +23,23 @@ pub struct Connection {
     pub http2: bool,
     /// Takes interim answers for an HTTP/1.1 client.
     pub interim: Arc<Interim>,
+}
+
+impl Connection {
+    /// A plain HTTP/1 connection that is no socket, for exchanges within the process. Interim
+    /// answers to it wait until they are dropped with it.
+    pub fn in_process(id: u64, peer: SocketAddr) -> Self {
+        let pulse = Arc::new(Pulse::new(Arc::default(), false));
+        Connection {
+            id,
+            peer,
+            local: SocketAddr::from(([127, 0, 0, 1], 80)),
+            listener: "in-process".into(),
+            tls: None,
+            http2: false,
+            interim: Arc::new(Interim::new(pulse)),
+        }
+    }
 }
 
 /// What the TLS handshake settled.

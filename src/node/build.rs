@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::NodeError;
 use super::purges::{self, PurgeFile};
+use super::seams::Seams;
 use crate::base::Clock;
 use crate::config::Config;
 use crate::origin::Group;
@@ -29,9 +30,9 @@ pub(super) struct Built {
     pub purges: Option<Arc<PurgeFile>>,
 }
 
-pub(super) fn build(config: &Config, clock: Clock) -> Result<Built, NodeError> {
+pub(super) fn build(config: &Config, clock: Clock, seams: &Seams) -> Result<Built, NodeError> {
     let kept = purges::kept(config);
-    let disk = open_disk(config, &clock)?;
+    let disk = open_disk(config, &clock, seams)?;
     let seed = disk.as_ref().map_or_else(|| KeySeed(rand::random()), |disk| disk.seed());
     let (ledger, purges) = purges::open(config, kept, clock.now().wall_ms)?;
     let log = AccessLog::start(config.log.access.clone()).map_err(NodeError::AccessLog)?;
@@ -46,7 +47,7 @@ pub(super) fn build(config: &Config, clock: Clock) -> Result<Built, NodeError> {
         fills_max: (config.memory.capacity.bytes() / FILLS_SHARE).max(FILLS_MIN),
         ..config.serve.clone()
     };
-    let routing = routing(config, seed, None)?;
+    let routing = routing(config, seed, None, seams)?;
     Ok(Built { shared: Shared::new(clock, seed, routing, stores, telemetry, options), purges })
 }
 
@@ -75,11 +76,19 @@ fn object_max(config: &Config, memory: &Memory) -> u64 {
     memory.weight_max().max(on_disk)
 }
 
-fn open_disk(config: &Config, clock: &Clock) -> Result<Option<Arc<Disk>>, NodeError> {
+fn open_disk(
+    config: &Config,
+    clock: &Clock,
+    seams: &Seams,
+) -> Result<Option<Arc<Disk>>, NodeError> {
     if config.disk.directories.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Arc::new(Disk::open(config.disk.clone(), clock.clone())?)))
+    let opened = match &seams.device {
+        Some(device) => Disk::open_with(config.disk.clone(), clock.clone(), &**device),
+        None => Disk::open(config.disk.clone(), clock.clone()),
+    };
+    Ok(Some(Arc::new(opened?)))
 }
 
 /// Builds sites and origins. An origin whose settings did not change keeps its group, and
@@ -88,6 +97,7 @@ pub(super) fn routing(
     config: &Config,
     seed: KeySeed,
     old: Option<&Routing>,
+    seams: &Seams,
 ) -> Result<Routing, NodeError> {
     let mut origins = HashMap::new();
     for options in &config.origins {
@@ -97,7 +107,7 @@ pub(super) fn routing(
             continue;
         }
         let failed = |why| NodeError::Origin { name: options.name.clone(), why };
-        let group = Group::new(options.clone()).map_err(failed)?;
+        let group = Group::over(options.clone(), seams.upstream.clone()).map_err(failed)?;
         if let Some(before) = old.and_then(|old| old.origin(&options.name)) {
             group.adopt(before);
         }

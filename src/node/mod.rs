@@ -12,6 +12,7 @@
 mod build;
 mod observe;
 mod purges;
+pub mod seams;
 mod staff;
 mod warm;
 
@@ -28,6 +29,8 @@ use crate::front::{self, Certs, Front};
 use crate::serve::{Routing, Serve, Shared};
 use crate::store::disk::DiskError;
 use crate::telemetry::Summary;
+
+use seams::Seams;
 
 /// Threads for what is not on a client's path: admin, background checks.
 const BACKGROUND_THREADS: usize = 2;
@@ -100,7 +103,7 @@ impl Node {
         let certs = if sources.is_empty() { None } else { Some(Certs::load(sources)?) };
         let front = Front::bind(config.front.clone(), Vec::new())?;
         let addresses = front.addresses().to_vec();
-        let built = build::build(config, clock)?;
+        let built = build::build(config, clock, &Seams::default())?;
         let shared = Arc::new(built.shared);
         watch(&background, &shared.routing.load());
         let admin =
@@ -139,7 +142,8 @@ impl Node {
     /// Takes over sites, rules, origins, trust and certificates of `config`. What needs
     /// other sockets or sizes (listeners, memory, disk) waits for a restart.
     pub fn reload(&self, config: &Config) -> Result<(), NodeError> {
-        let routing = build::routing(config, self.shared.seed, Some(&self.shared.routing.load()))?;
+        let old = self.shared.routing.load_full();
+        let routing = build::routing(config, self.shared.seed, Some(&old), &Seams::default())?;
         if let Some(certs) = &self.certs {
             certs.replace(config.tls.sources()?)?;
         }

@@ -69,13 +69,15 @@ fn advise(
     })
 }
 
-fn handles(
+pub(super) fn handles(
     config: &Config,
     doors: Doors,
     shared: &Arc<Shared>,
     purges: Option<Arc<PurgeFile>>,
 ) -> Handles {
-    let (locating, grouping, asking) = (shared.clone(), shared.clone(), shared.clone());
+    // Weak, because the counters keep it and are part of `shared`: a node that ends must
+    // let go of its disk and its ledger.
+    let (locating, asking, grouping) = (shared.clone(), shared.clone(), Arc::downgrade(shared));
     Handles {
         clock: shared.clock.clone(),
         telemetry: shared.telemetry.clone(),
@@ -89,7 +91,8 @@ fn handles(
             Some(Located { site: place.site, rule: place.rule, key })
         }),
         groups: Arc::new(move || {
-            grouping.routing.load().origins().map(|(_, group)| group.clone()).collect()
+            let Some(shared) = grouping.upgrade() else { return Vec::new() };
+            shared.routing.load().origins().map(|(_, group)| group.clone()).collect()
         }),
         ready: Arc::new(move || match &asking.disk {
             Some(disk) if !disk.ready() => Err("the disk tier is still joining".to_owned()),

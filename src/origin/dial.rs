@@ -142,6 +142,9 @@ impl Server {
     pub(super) async fn dial(self: &Arc<Self>, cx: &SendContext) -> Result<Link, OriginFault> {
         let options = &self.common.options;
         let wire = match &self.route {
+            _ if let Some(upstream) = &self.common.upstream => {
+                Wire::Pipe(upstream.open(&self.name).map_err(wire::refused)?)
+            }
             Route::Unix(path) => Wire::Unix(wire::open_unix(path).await?),
             Route::Tcp { target, tls } => {
                 let mut stream = wire::open_tcp(&target.addresses().await?).await?;

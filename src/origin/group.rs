@@ -16,6 +16,7 @@ use super::outgoing::Outgoing;
 use super::resolve::Names;
 use super::server::{Common, Server};
 use super::state::{GroupState, ServerState};
+use super::upstream::Upstream;
 use super::{Address, Answer, SendContext, check, discover, tls};
 use crate::base::clock;
 
@@ -35,6 +36,14 @@ impl Group {
     /// Checks the options and reads certificate files; opens no connection. Errors are
     /// for the operator and name what was expected.
     pub fn new(options: GroupOptions) -> Result<Arc<Self>, String> {
+        Self::over(options, None)
+    }
+
+    /// The same with `upstream` in place of sockets, if there is one.
+    pub fn over(
+        options: GroupOptions,
+        upstream: Option<Arc<dyn Upstream>>,
+    ) -> Result<Arc<Self>, String> {
         if options.servers.is_empty() == options.directory.is_none() {
             return Err(format!("origin {:?} needs either servers or a directory", options.name));
         }
@@ -48,7 +57,7 @@ impl Group {
         let names = Names::new(&options.discovery)?;
         let tries = Arc::new(Tries::new(&options));
         let outage = Outage::new(&options.retry, clock::instant());
-        let common = Arc::new(Common { options, tls, names });
+        let common = Arc::new(Common { options, tls, names, upstream });
         let fleet = ArcSwap::from_pointee(build(&common)?);
         Ok(Arc::new(Group {
             common,

@@ -44,6 +44,7 @@ mod sticky;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upstream;
 mod wire;
 
 use std::net::SocketAddr;
@@ -63,6 +64,7 @@ pub use options::{
 };
 pub use outgoing::{BoxError, Outgoing, Upload};
 pub use state::{GroupState, ServerState};
+pub use upstream::Upstream;
 
 /// What a request carries beside itself.
 #[derive(Clone, Copy, Debug, Default)]

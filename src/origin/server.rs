@@ -23,6 +23,7 @@ use super::options::{GroupOptions, Http2, PoolOptions, ServerOptions};
 use super::outgoing::Outgoing;
 use super::outlier::Tally;
 use super::resolve::Names;
+use super::upstream::Upstream;
 use super::{Answer, SendContext, request};
 use crate::base::clock;
 
@@ -34,6 +35,8 @@ pub struct Common {
     pub(super) options: GroupOptions,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     pub(super) names: Names,
+    /// Where streams come from instead of sockets.
+    pub(super) upstream: Option<Arc<dyn Upstream>>,
 }
 
 /// One server of a group.

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
@@ -30,6 +30,8 @@ pub enum Wire {
     Unix(UnixStream),
     /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),
+    /// A pipe to somebody in this process.
+    Pipe(DuplexStream),
 }
 
 impl Wire {
@@ -37,7 +39,7 @@ impl Wire {
     pub fn is_h2(&self) -> bool {
         match self {
             Wire::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
-            Wire::Tcp(_) | Wire::Unix(_) => false,
+            Wire::Tcp(_) | Wire::Unix(_) | Wire::Pipe(_) => false,
         }
     }
 }
@@ -82,7 +84,8 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn refused(error: io::Error) -> OriginFault {
+/// A connect that failed, as a fault.
+pub fn refused(error: io::Error) -> OriginFault {
     tracing::debug!(%error, "origin connect");
     OriginFault::Connect(match error.kind() {
         io::ErrorKind::ConnectionRefused => "the origin refused the connection",
@@ -175,6 +178,7 @@ impl AsyncRead for Wire {
             Wire::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Wire::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Wire::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Wire::Pipe(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -189,6 +193,7 @@ impl AsyncWrite for Wire {
             Wire::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Wire::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Wire::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Wire::Pipe(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -201,6 +206,7 @@ impl AsyncWrite for Wire {
             Wire::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Wire::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Wire::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Wire::Pipe(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -209,6 +215,7 @@ impl AsyncWrite for Wire {
             Wire::Tcp(stream) => stream.is_write_vectored(),
             Wire::Unix(stream) => stream.is_write_vectored(),
             Wire::Tls(stream) => stream.is_write_vectored(),
+            Wire::Pipe(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -217,6 +224,7 @@ impl AsyncWrite for Wire {
             Wire::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Wire::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Wire::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Wire::Pipe(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -225,6 +233,7 @@ impl AsyncWrite for Wire {
             Wire::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Wire::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Wire::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Wire::Pipe(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::base::Now;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
 use crate::rules::key::Key;
+use crate::rules::ledger::Verdict;
 use crate::rules::outcome::{Fwd, Outcome, Source};
 use crate::rules::plan::Plan;
 use crate::rules::settle;
@@ -76,9 +77,14 @@ pub(super) async fn miss(
                 else {
                     return late(visit, rescuer, source);
                 };
-                if shared.dooms(&flight, &progress) {
+                let verdict = shared.overtaken(&flight, &progress);
+                if verdict != Verdict::Live {
+                    // A soft purge asks for news too, but leaves the stale entry to fall
+                    // back on.
                     shared.flights.supersede(id, &flight);
-                    errand = Errand::Fill;
+                    if verdict == Verdict::Gone {
+                        errand = Errand::Fill;
+                    }
                     continue;
                 }
                 match usable(&visit, &progress) {

@@ -203,16 +203,16 @@ impl Shared {
         self.memory.remove(key);
     }
 
-    /// Whether a purge since the flight began hits what it brings.
-    fn dooms(&self, flight: &Flight, progress: &Progress) -> bool {
+    /// What the purges since the flight began say of what it brings.
+    fn overtaken(&self, flight: &Flight, progress: &Progress) -> Verdict {
         if flight.seq == self.ledger.seq() {
-            return false;
+            return Verdict::Live;
         }
         match progress {
             Progress::Shared { head: entry, .. } | Progress::Settled { entry, .. } => {
-                self.ledger.verdict(entry) == Verdict::Gone
+                self.ledger.verdict_of(&entry.key, &entry.tags, flight.seq)
             }
-            Progress::Requested | Progress::Alone | Progress::Failed(_) => false,
+            Progress::Requested | Progress::Alone | Progress::Failed(_) => Verdict::Live,
         }
     }
 }

@@ -30,6 +30,7 @@ mod origin_tiers;
 mod purge;
 mod range;
 mod sight;
+mod sim;
 mod stale;
 mod straight;
 mod tls;

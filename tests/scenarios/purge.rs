@@ -117,3 +117,23 @@ fn a_soft_purge_makes_stale_and_asks_again() {
     world.origin.wait_for(2);
     assert!(world.origin.request(1).field("if-none-match").is_some());
 }
+
+/// Found by the simulation: the soft purge was forgotten by those who joined the fetch.
+#[test]
+fn a_soft_purge_is_not_answered_by_a_fetch_from_before_it() {
+    let gate = Gate::new();
+    let at_gate = gate.clone();
+    let world = world(move |seen| match seen.n {
+        0 => reply("HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 6\r\n\r\nbef")
+            .wait(&at_gate)
+            .send("ore"),
+        _ => fresh(600, "after"),
+    });
+    let mut early = world.node.client();
+    early.send(request("GET", "/a", ""));
+    world.origin.wait_for(1);
+    world.purge(&format!("{{\"urls\": [\"{}\"], \"soft\": true}}", world.url("/a")));
+    world.node.client().get("/a").expect_miss("after");
+    gate.open();
+    early.answer().expect(200, "before");
+}

@@ -1,0 +1,225 @@
+//! The clients: raw requests over pipes to hyper and the node's handler behind it, and a
+//! reader of answers that notices how each of them ended.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use brink::base::Now;
+use brink::front::{Connection, Handler};
+use brink::serve::Serve;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use super::origin::PIPE;
+use super::scene::{Scene, target};
+use super::step::{Ask, Condition, Control, Method, Range};
+use crate::support::Ended;
+use crate::support::answer::{Wire, field, fields_of, framing_of};
+
+/// One exchange as its client saw it.
+pub struct Told {
+    /// Its number.
+    pub id: u64,
+    /// What was asked.
+    pub ask: Ask,
+    /// Tag and date that went with the condition.
+    pub known: Known,
+    /// When it began: event and clock.
+    pub began: (u64, Now),
+    /// When it ended.
+    pub ended: (u64, Now),
+    /// Purges, configuration and so on at its beginning.
+    pub plan: u8,
+    /// The answer; none if the connection ended before there was one.
+    pub answer: Option<Answer>,
+    /// Whether the client went away before the end.
+    pub left: bool,
+}
+
+/// An answer.
+pub struct Answer {
+    /// Status.
+    pub status: u16,
+    /// Fields.
+    pub fields: Vec<(String, String)>,
+    /// Bytes of the body.
+    pub body: Vec<u8>,
+    /// How it ended.
+    pub ended: Ended,
+}
+
+impl Answer {
+    /// The value of a field; several are joined.
+    pub fn field(&self, name: &str) -> Option<String> {
+        field(&self.fields, name)
+    }
+
+    /// A field that is a number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.field(name)?.parse().ok()
+    }
+}
+
+/// What a client remembers of a URL: its tag and its date.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// `ETag`.
+    pub tag: Option<String>,
+    /// `Last-Modified`.
+    pub modified: Option<String>,
+}
+
+/// All clients of a run.
+#[derive(Default)]
+pub struct Clients {
+    known: HashMap<(u8, u8), Known>,
+    /// Exchanges that are over and not judged yet.
+    pub told: Arc<Mutex<Vec<Told>>>,
+    /// Exchanges under way.
+    pub open: Arc<std::sync::atomic::AtomicUsize>,
+    next: u64,
+}
+
+impl Clients {
+    /// Remembers what an answer says of itself.
+    pub fn learn(&mut self, told: &Told) {
+        let Some(answer) = told.answer.as_ref().filter(|answer| answer.status == 200) else {
+            return;
+        };
+        let known = Known { tag: answer.field("etag"), modified: answer.field("last-modified") };
+        self.known.insert((told.ask.client, told.ask.url), known);
+    }
+
+    /// Sends one request on the runtime this is called on. Returns its number.
+    pub fn send(&mut self, scene: &Arc<Scene>, serve: &Serve, plan: u8, ask: &Ask) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        let known = self.known.get(&(ask.client, ask.url)).cloned().unwrap_or_default();
+        let text = request(id, ask, &known);
+        let (scene, told, open) = (scene.clone(), self.told.clone(), self.open.clone());
+        let began = (scene.tick(), scene.clock.now());
+        let (ask, serve) = (ask.clone(), serve.clone());
+        open.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        tokio::spawn(async move {
+            let (ours, theirs) = tokio::io::duplex(PIPE);
+            let port = 1000 + u16::from(ask.client);
+            tokio::spawn(connection(serve, theirs, SocketAddr::from(([10, 0, 0, 1], port))));
+            let (raw, left) = read(&scene, ours, &text, ask.leaves).await;
+            let answer = parse(&raw, ask.method == Method::Head);
+            let ended = (scene.tick(), scene.clock.now());
+            told.lock().push(Told { id, ask, known, began, ended, plan, answer, left });
+            open.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        });
+        id
+    }
+}
+
+async fn connection(serve: Serve, pipe: DuplexStream, peer: SocketAddr) {
+    let conn = Arc::new(Connection::in_process(u64::from(peer.port()), peer));
+    let service = service_fn(move |request| {
+        let (serve, conn) = (serve.clone(), conn.clone());
+        async move { Ok::<_, Infallible>(serve.handle(request, conn).await) }
+    });
+    // A connection that is cut is what a client has to notice.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .half_close(true)
+        .serve_connection(TokioIo::new(pipe), service)
+        .await;
+}
+
+/// Sends `text` and reads to the end, or as many bytes as the client has patience for.
+async fn read(
+    scene: &Scene,
+    mut pipe: DuplexStream,
+    text: &str,
+    leaves: Option<u32>,
+) -> (Vec<u8>, bool) {
+    let mut raw = Vec::new();
+    if pipe.write_all(text.as_bytes()).await.is_err() {
+        return (raw, false);
+    }
+    let mut chunk = [0; PIPE];
+    loop {
+        scene.stir();
+        if leaves.is_some_and(|leaves| raw.len() >= leaves as usize) {
+            return (raw, true);
+        }
+        match pipe.read(&mut chunk).await {
+            Ok(0) | Err(_) => return (raw, false),
+            Ok(read) => raw.extend_from_slice(&chunk[..read]),
+        }
+    }
+}
+
+fn parse(raw: &[u8], head_only: bool) -> Option<Answer> {
+    let mut wire = Wire::new(raw);
+    let head = String::from_utf8(wire.head().ok().flatten()?).ok()?;
+    let status: u16 = head.get(9..12)?.parse().ok()?;
+    let fields = fields_of(&head);
+    let (body, ended) = match head_only || status == 304 || status == 204 {
+        true => (Vec::new(), Ended::Clean),
+        false => wire.body(framing_of(&fields)),
+    };
+    Some(Answer { status, fields, body, ended })
+}
+
+/// The text of a request.
+fn request(id: u64, ask: &Ask, known: &Known) -> String {
+    let (host, target) = target(ask.url);
+    let method = match ask.method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Delete => "DELETE",
+    };
+    let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-Sim: {id}\r\n");
+    let mut put = |name: &str, value: &str| text += &format!("{name}: {value}\r\n");
+    put("Connection", "close");
+    if let Some(language) = ask.language {
+        put("Accept-Language", language);
+    }
+    if let Some(kind) = ask.kind {
+        put("X-Kind", kind);
+    }
+    if ask.secret {
+        put("Authorization", "Basic c2lt");
+    }
+    match ask.control {
+        Some(Control::NoCache) => put("Cache-Control", "no-cache"),
+        Some(Control::NoStore) => put("Cache-Control", "no-store"),
+        Some(Control::OnlyIfCached) => put("Cache-Control", "only-if-cached"),
+        Some(Control::MaxAge(span)) => put("Cache-Control", &format!("max-age={span}")),
+        Some(Control::MinFresh(span)) => put("Cache-Control", &format!("min-fresh={span}")),
+        Some(Control::MaxStale(span)) => put("Cache-Control", &format!("max-stale={span}")),
+        None => {}
+    }
+    match ask.range {
+        Some(Range::From(from)) => put("Range", &format!("bytes={from}-")),
+        Some(Range::Closed(from, to)) => put("Range", &format!("bytes={from}-{to}")),
+        Some(Range::Suffix(count)) => put("Range", &format!("bytes=-{count}")),
+        Some(Range::Two(one, two)) => {
+            put("Range", &format!("bytes={one}-{},{two}-{}", one + 9, two + 19));
+        }
+        None => {}
+    }
+    match (ask.condition, &known.tag) {
+        (Some(Condition::NoneMatch), Some(tag)) => put("If-None-Match", tag),
+        (Some(Condition::NoneMatchOther), _) => put("If-None-Match", "\"other\", W/\"none\""),
+        (Some(Condition::IfRange), Some(tag)) => put("If-Range", tag),
+        (Some(Condition::ModifiedSince), _) => {
+            if let Some(modified) = &known.modified {
+                put("If-Modified-Since", modified);
+            }
+        }
+        _ => {}
+    }
+    if ask.method == Method::Post {
+        put("Content-Length", "3");
+        return text + "\r\nx=1";
+    }
+    text + "\r\n"
+}
