@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +60,14 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    pub(super) async fn bind(address: &Address) -> io::Result<Listener> {
+    /// Binds, or takes the socket of an older process as it is.
+    pub(super) async fn bind(
+        address: &Address,
+        inherited: Option<&OwnedFd>,
+    ) -> io::Result<Listener> {
+        if let Some(socket) = inherited {
+            return Listener::inherit(address, socket.try_clone()?);
+        }
         match address {
             Address::Tcp(address) => {
                 let listener = TcpListener::bind(address).await?;
@@ -76,6 +84,30 @@ impl Listener {
         }
     }
 
+    fn inherit(address: &Address, socket: OwnedFd) -> io::Result<Listener> {
+        match address {
+            Address::Tcp(_) => {
+                let socket = std::net::TcpListener::from(socket);
+                socket.set_nonblocking(true)?;
+                let bound = socket.local_addr()?;
+                Ok(Listener::Tcp(TcpListener::from_std(socket)?, bound))
+            }
+            Address::Unix(path) => {
+                let socket = std::os::unix::net::UnixListener::from(socket);
+                socket.set_nonblocking(true)?;
+                Ok(Listener::Unix(UnixListener::from_std(socket)?, path.clone()))
+            }
+        }
+    }
+
+    /// Another handle of the socket, to hand to a new process.
+    pub(super) fn copy(&self) -> io::Result<OwnedFd> {
+        match self {
+            Listener::Tcp(listener, _) => listener.as_fd().try_clone_to_owned(),
+            Listener::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
     pub(super) fn address(&self) -> Address {
         match self {
             Listener::Tcp(_, bound) => Address::Tcp(*bound),
@@ -83,18 +115,19 @@ impl Listener {
         }
     }
 
-    /// Serves until `stop`; running answers are cut when it comes.
+    /// Accepts until `pause`; running answers are cut when `stop` comes, of which `pause` is
+    /// a child.
     pub(super) async fn serve(
         self,
         router: Router,
         tls: Option<Arc<Tls>>,
-        stop: CancellationToken,
+        (stop, pause): (CancellationToken, CancellationToken),
     ) {
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let Ok(permit) = room.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
-                () = stop.cancelled() => return,
+                () = pause.cancelled() => return,
                 accepted = self.accept() => accepted,
             };
             let (stream, peer) = match accepted {

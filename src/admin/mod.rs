@@ -42,6 +42,7 @@ mod words;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -127,6 +128,8 @@ pub struct Admin {
     tls: Option<Arc<Tls>>,
     remotes: Remotes,
     stop: CancellationToken,
+    pause: CancellationToken,
+    socket: OwnedFd,
     task: JoinHandle<()>,
 }
 
@@ -186,17 +189,29 @@ impl Api {
 impl Admin {
     /// Binds and serves on the runtime this is called on.
     pub async fn start(options: Options, handles: Handles) -> Result<Admin, AdminError> {
+        Self::start_on(options, handles, None).await
+    }
+
+    /// The same on the listening socket of an older process.
+    pub async fn start_on(
+        options: Options,
+        handles: Handles,
+        inherited: Option<OwnedFd>,
+    ) -> Result<Admin, AdminError> {
         let tokens = Arc::new(Tokens::open(options.token_file.as_deref())?);
         let tls = options.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
-        let listener = listen::Listener::bind(&options.listen)
-            .await
-            .map_err(|error| AdminError::Bind(options.listen.to_string(), error))?;
+        let failed = |error| AdminError::Bind(options.listen.to_string(), error);
+        let listener = listen::Listener::bind(&options.listen, inherited.as_ref());
+        let listener = listener.await.map_err(failed)?;
+        let socket = listener.copy().map_err(failed)?;
         let address = listener.address();
         let Api { router, tokens } = Api::with(&options, tokens, handles);
         let stop = CancellationToken::new();
         let remotes = Remotes::new(options.purge_networks, router.clone());
-        let task = tokio::spawn(listener.serve(router, tls.clone(), stop.clone()));
-        Ok(Admin { address, tokens, tls, remotes, stop, task })
+        let pause = stop.child_token();
+        let until = (stop.clone(), pause.clone());
+        let task = tokio::spawn(listener.serve(router, tls.clone(), until));
+        Ok(Admin { address, tokens, tls, remotes, stop, pause, socket, task })
     }
 
     /// Where it listens, with the port that was given.
@@ -222,6 +237,15 @@ impl Admin {
     /// The way for `PURGE` from the listeners of clients.
     pub fn remotes(&self) -> &Remotes {
         &self.remotes
+    }
+
+    /// The listening socket and what stops accepting from it, for a new process that takes
+    /// it over.
+    ///
+    /// # Errors
+    /// What the system says to one file descriptor more.
+    pub fn socket(&self) -> io::Result<(OwnedFd, CancellationToken)> {
+        Ok((self.socket.try_clone()?, self.pause.clone()))
     }
 
     /// Stops listening and waits for running answers, which end with the listener.

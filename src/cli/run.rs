@@ -20,7 +20,8 @@ Examples:
             --listen 0.0.0.0:80 --listen-tls 0.0.0.0:443 --cert site.pem --key site.key
 
 Signals: TERM and INT drain and stop, HUP reads the configuration again (a bad one changes
-nothing), USR1 opens the log files again.
+nothing), USR1 opens the log files again. With `handover` in the configuration's [node], starting
+a second `brink run` with it takes over from the running one without a lost request.
 
 Exit code: 0 stopped as asked, 1 could not start, 2 wrong usage.";
 
@@ -120,7 +121,14 @@ impl Run {
         node.background().block_on(async {
             let Some(mut signals) = Signals::new() else { return };
             loop {
-                match signals.next().await {
+                let told = tokio::select! {
+                    told = signals.next() => told,
+                    () = node.handed_over() => {
+                        tracing::info!("a new process serves; draining");
+                        return;
+                    }
+                };
+                match told {
                     Told::Stop => return,
                     Told::ReopenLogs => node.shared().telemetry.access_log.reopen(),
                     Told::Reload => match self.load().into_result() {

@@ -79,12 +79,14 @@ pub struct NodeOptions {
     pub drain: Duration,
     /// Which fields tell origins about clients. Default: `X-Forwarded-*`.
     pub forwarded: Announce,
+    /// Socket file at which a new process takes over from this one. Default none.
+    pub handover: Option<PathBuf>,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
         let (name, drain) = ("brink".to_owned(), Duration::from_secs(30));
-        NodeOptions { name, drain, forwarded: Announce::default() }
+        NodeOptions { name, drain, forwarded: Announce::default(), handover: None }
     }
 }
 

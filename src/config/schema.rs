@@ -42,7 +42,7 @@ pub fn read(text: &str, base: &Path, sink: &Sink) -> Option<Config> {
     }
     let document = document.into_inner();
     let mut root = Table::root(sink, &document);
-    let (node, threads, backlog) = node(root.table("node"));
+    let (node, threads, backlog) = node(root.table("node"), base);
     let config = Config {
         front: front_options(&mut root, threads, backlog),
         node,
@@ -62,7 +62,7 @@ pub fn read(text: &str, base: &Path, sink: &Sink) -> Option<Config> {
 }
 
 /// The node, its network threads and the backlog of its listeners.
-fn node(mut table: Table<'_>) -> (NodeOptions, usize, u32) {
+fn node(mut table: Table<'_>, base: &Path) -> (NodeOptions, usize, u32) {
     let from = NodeOptions::default();
     let front = front::Options::default();
     let words = [
@@ -75,6 +75,7 @@ fn node(mut table: Table<'_>) -> (NodeOptions, usize, u32) {
         name: table.text("name", &from.name),
         drain: table.time("drain", from.drain, HOUR),
         forwarded: table.word("forwarded", "x-forwarded", &words, from.forwarded),
+        handover: file(&mut table, "handover", base),
     };
     let threads = table.number("threads", front.threads as u64, 0..1_025) as usize;
     let backlog = table.number("backlog", front.backlog.into(), 1..65_536) as u32;

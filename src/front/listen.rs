@@ -46,6 +46,12 @@ impl Front {
             }
             let first = sockets.first().map(TcpListener::local_addr).transpose().map_err(why)?;
             addresses.push((Arc::clone(&listener.name), first.unwrap_or(listener.address)));
+            // Fewer sockets than threads: some threads share one.
+            for index in 0..count.saturating_sub(sockets.len()) {
+                if let Some(shared) = sockets.get(index).map(TcpListener::try_clone) {
+                    sockets.push(shared.map_err(why)?);
+                }
+            }
             // More sockets than threads: each must still be accepted from.
             let slots = (0..count).cycle().zip(sockets);
             for (index, socket) in slots {

@@ -7,9 +7,10 @@
 //! ```
 //! Starting is all or nothing: whatever fails, fails before the first connection is
 //! accepted. A reload builds a new `Routing` aside and swaps it; a refused one changes
-//! nothing.
+//! nothing. An upgrade is a second process that takes the first one's sockets (`handover`).
 
 mod build;
+mod handover;
 mod observe;
 mod purges;
 pub mod seams;
@@ -17,11 +18,14 @@ mod staff;
 mod warm;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
+use self::handover::{Lent, Offer, Taken};
+use self::purges::PurgeFile;
 use crate::admin::{self, Admin};
 use crate::base::Clock;
 use crate::config::Config;
@@ -72,6 +76,14 @@ pub enum NodeError {
     /// The access log.
     #[error("cannot write the access log: {0}")]
     AccessLog(std::io::Error),
+    /// The socket file at which a new process can take over, or the old one there.
+    #[error("handover at {path}: {why}")]
+    Handover {
+        /// The file.
+        path: String,
+        /// What went wrong.
+        why: std::io::Error,
+    },
     /// The background runtime.
     #[error("cannot start background threads: {0}")]
     Runtime(std::io::Error),
@@ -86,6 +98,7 @@ pub struct Node {
     addresses: Vec<(Arc<str>, SocketAddr)>,
     background: Runtime,
     drain: Duration,
+    offer: Option<Offer>,
 }
 
 impl Node {
@@ -101,13 +114,24 @@ impl Node {
         survive_full_files(&background);
         let sources = config.tls.sources()?;
         let certs = if sources.is_empty() { None } else { Some(Certs::load(sources)?) };
-        let front = Front::bind(config.front.clone(), Vec::new())?;
+        let failed = handover_failed(config);
+        let path = config.node.handover.as_deref();
+        let mut taken = path.map(Taken::ask).transpose().map_err(&failed)?.flatten();
+        let inherited = taken.as_mut().map(|taken| taken.listeners(&config.front.listeners));
+        let front = Front::bind(config.front.clone(), inherited.unwrap_or_default())?;
         let addresses = front.addresses().to_vec();
+        if let Some(taken) = &mut taken {
+            taken.store().map_err(&failed)?;
+        }
         let built = build::build(config, clock, &Seams::default())?;
         let shared = Arc::new(built.shared);
         watch(&background, &shared.routing.load());
-        let admin =
-            staff::admin(config, &background, &shared, built.purges, doors(config, &addresses))?;
+        let lending = staff::Lending {
+            purges: built.purges.clone(),
+            doors: doors(config, &addresses),
+            socket: taken.as_mut().and_then(Taken::admin),
+        };
+        let admin = staff::admin(config, &background, &shared, lending)?;
         if let Some(certs) = certs.clone() {
             background.spawn(certs.watch(CERTIFICATES_EVERY));
         }
@@ -115,8 +139,16 @@ impl Node {
         let front = front.serve(certs.clone(), move |_thread| Serve::new(serving.clone()))?;
         observe::front(&shared.telemetry.counters, front.live_stats());
         observe::stores(&shared);
+        if let Some(taken) = taken {
+            taken.serving().map_err(&failed)?;
+        }
+        let offer = path.map(|path| {
+            let lent = lent(&front, admin.as_ref(), &shared, built.purges)?;
+            Offer::start(path, lent)
+        });
+        let offer = offer.transpose().map_err(&failed)?;
         let drain = config.node.drain;
-        Ok(Node { front, shared, certs, admin, addresses, background, drain })
+        Ok(Node { front, shared, certs, admin, addresses, background, drain, offer })
     }
 
     /// Where it listens, by listener name.
@@ -155,9 +187,19 @@ impl Node {
         Ok(())
     }
 
+    /// Waits until a new process has taken over (then this one should drain), for ever if
+    /// the configuration has no `handover`.
+    pub async fn handed_over(&self) {
+        match &self.offer {
+            Some(offer) => offer.handed_over().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Stops accepting, finishes what runs (at most as long as configured), and says what
     /// the node did. Returns the summary and how many connections had to be cut.
     pub fn drain(self) -> (Summary, usize) {
+        drop(self.offer);
         let cut = self.front.drain(self.drain);
         let summary = self.shared.telemetry.counters.summary();
         if let Some(admin) = self.admin {
@@ -169,6 +211,35 @@ impl Node {
         self.background.shutdown_timeout(Duration::from_secs(1));
         (summary, cut)
     }
+}
+
+fn handover_failed(config: &Config) -> impl Fn(std::io::Error) -> NodeError {
+    let path = config.node.handover.as_deref().unwrap_or(Path::new("")).display().to_string();
+    move |why| NodeError::Handover { path: path.clone(), why }
+}
+
+/// What a new process may take from this one.
+fn lent(
+    front: &front::Running,
+    admin: Option<&Admin>,
+    shared: &Arc<Shared>,
+    purges: Option<Arc<PurgeFile>>,
+) -> std::io::Result<Lent> {
+    let (admin, pause) = admin.map(Admin::socket).transpose()?.unzip();
+    let shared = shared.clone();
+    let give_up = move || {
+        if let Some(pause) = &pause {
+            pause.cancel();
+        }
+        shared.retire();
+        if let Some(disk) = &shared.disk {
+            disk.close();
+        }
+        if let Some(purges) = &purges {
+            purges.release();
+        }
+    };
+    Ok(Lent { sockets: front.sockets()?, admin, give_up: Box::new(give_up) })
 }
 
 /// Uses all the open files the system allows: each connection is one, and the limit on

@@ -61,13 +61,23 @@ fn encoded(purge: &Purge) -> (u64, Vec<u8>) {
     (purge.seq, bytes)
 }
 
+impl PurgeFile {
+    /// Lets another process have the file.
+    pub(super) fn release(&self) {
+        self.0.release();
+    }
+}
+
 impl Durable for PurgeFile {
     fn append(&self, purges: &[Purge]) -> io::Result<()> {
         self.0.append(&purges.iter().map(encoded).collect::<Vec<_>>())
     }
 
     fn forgotten(&self, _upto: u64, ledger: &Ledger) -> io::Result<()> {
+        // The number first: what is applied after it was read may or may not be in `kept`,
+        // and what is in neither the file keeps.
+        let seq = ledger.seq();
         let kept: Vec<_> = ledger.kept().iter().map(|purge| encoded(purge)).collect();
-        self.0.rewrite(ledger.floor(), ledger.seq(), &kept)
+        self.0.rewrite(ledger.floor(), seq, &kept)
     }
 }

@@ -1,5 +1,6 @@
 //! The admin API of a node: its options, and what it is lent.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,17 +16,26 @@ use crate::lab::live;
 use crate::rules::key::key_of;
 use crate::serve::{Purger, Purging, Shared};
 
+/// What the admin API gets beside the shared state.
+pub(super) struct Lending {
+    /// Where purges are kept.
+    pub(super) purges: Option<Arc<PurgeFile>>,
+    /// Where the node listens.
+    pub(super) doors: Doors,
+    /// The listening socket of an older process.
+    pub(super) socket: Option<OwnedFd>,
+}
+
 pub(super) fn admin(
     config: &Config,
     background: &Runtime,
     shared: &Arc<Shared>,
-    purges: Option<Arc<PurgeFile>>,
-    doors: Doors,
+    lending: Lending,
 ) -> Result<Option<Admin>, NodeError> {
     let Some(options) = config.admin.clone() else { return Ok(None) };
-    let started =
-        background.block_on(Admin::start(options, handles(config, doors, shared, purges)));
-    let admin = started?;
+    let Lending { purges, doors, socket } = lending;
+    let handles = handles(config, doors, shared, purges);
+    let admin = background.block_on(Admin::start_on(options, handles, socket))?;
     let _ = shared.purger.set(purger(background, admin.remotes().clone()));
     Ok(Some(admin))
 }

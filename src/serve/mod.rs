@@ -20,7 +20,7 @@ mod routing;
 mod straight;
 mod upgrade;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -102,6 +102,7 @@ pub struct Shared {
     memos: Memos,
     /// Bytes of bodies held whole by fills under way.
     filling: AtomicU64,
+    retired: AtomicBool,
 }
 
 /// Where answers are kept, and what purges say of them.
@@ -137,6 +138,7 @@ impl Shared {
             purger: OnceLock::new(),
             memos: Memos::default(),
             filling: AtomicU64::new(0),
+            retired: AtomicBool::new(false),
         }
     }
 
@@ -156,7 +158,7 @@ impl Shared {
         let slot = self.disk.as_ref()?.get(key).await?;
         self.memory.promote(key, &slot);
         // Invalidated while it was read: it must not live on in memory.
-        if !self.on_disk(key) {
+        if !self.on_disk(key) || self.retired.load(Ordering::SeqCst) {
             self.memory.remove(key);
         }
         self.unpurged(key, slot)
@@ -182,6 +184,10 @@ impl Shared {
                 disk.put(entry.clone());
             }
             self.memory.put(key, entry);
+            if self.retired.load(Ordering::SeqCst) {
+                self.memory.remove(key);
+                return;
+            }
             self.telemetry.counters.add(Count::Stored, 1);
         }
     }
@@ -191,6 +197,13 @@ impl Shared {
         let code = answer.as_ref().map(|answer| answer.response.status());
         let code = code.as_ref().map_or("error", StatusCode::as_str);
         self.telemetry.counters.note(Event::OriginRequest, &[name, code], 1);
+    }
+
+    /// Another process has the cache from now on, and its purges: nothing that is stored
+    /// here is used any more and nothing is stored, while what runs is finished.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+        self.memory.clear();
     }
 
     /// Drops what is stored under `key` and dooms a fetch under way for it.

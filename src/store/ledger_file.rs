@@ -65,6 +65,7 @@ struct Inner {
     file: File,
     len: u64,
     broken: bool,
+    released: bool,
 }
 
 impl LedgerFile {
@@ -80,10 +81,11 @@ impl LedgerFile {
         let mut bytes = Vec::new();
         Read::by_ref(&mut file).take(FILE_MAX).read_to_end(&mut bytes)?;
         let (restored, good) = restore(&bytes)?;
-        let inner = Inner { file, len: good as u64, broken: false };
+        let inner = Inner { file, len: good as u64, broken: false, released: false };
         let ledger = LedgerFile { path: path.to_owned(), inner: Mutex::new(inner) };
         if restored.damaged || good < HEADER {
-            ledger.rewrite(restored.floor, restored.seq, &restored.records)?;
+            let bytes = image(restored.floor, restored.seq, &restored.records)?;
+            *ledger.inner.lock() = ledger.replace(&bytes)?;
         } else if good < bytes.len() {
             let inner = ledger.inner.lock();
             inner.file.set_len(good as u64)?;
@@ -104,6 +106,7 @@ impl LedgerFile {
             frame(*seq, payload, &mut bytes)?;
         }
         let mut inner = self.inner.lock();
+        inner.open()?;
         if inner.broken {
             let good = inner.good()?;
             *inner = self.replace(&good)?;
@@ -117,19 +120,30 @@ impl LedgerFile {
         written
     }
 
-    /// Replaces the file by one with `floor`, `seq` and only `records`: after purges were
-    /// forgotten, or after an error.
+    /// Replaces the file by one with `floor`, `seq` and `records`, after purges were
+    /// forgotten. Numbers above `seq` and the records, which another thread has appended and
+    /// not yet applied, are kept.
     ///
     /// # Errors
     /// What the system says; the old file is still in place then.
     pub fn rewrite(&self, floor: u64, seq: u64, records: &[(u64, Vec<u8>)]) -> io::Result<()> {
-        let mut bytes = header(floor, seq).to_vec();
-        for (seq, payload) in records {
+        let mut bytes = image(floor, seq, records)?;
+        let known = records.last().map_or(seq, |(last, _)| seq.max(*last));
+        let mut inner = self.inner.lock();
+        inner.open()?;
+        let (own, _) = restore(&inner.good()?)?;
+        for (seq, payload) in own.records.iter().filter(|(seq, _)| *seq > known) {
             frame(*seq, payload, &mut bytes)?;
         }
-        let mut inner = self.inner.lock();
         *inner = self.replace(&bytes)?;
         Ok(())
+    }
+
+    /// Lets another process have the file: every later call fails.
+    pub fn release(&self) {
+        let mut inner = self.inner.lock();
+        inner.released = true;
+        let _ = rustix::fs::flock(&inner.file, FlockOperation::Unlock);
     }
 
     /// Makes a new file of `bytes` and puts it in place of the old one.
@@ -143,7 +157,7 @@ impl LedgerFile {
         std::fs::rename(&new, &self.path)?;
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
-        Ok(Inner { file, len: bytes.len() as u64, broken: false })
+        Ok(Inner { file, len: bytes.len() as u64, broken: false, released: false })
     }
 
     /// Length of the file in bytes; when it is far more than what is kept, rewrite it.
@@ -158,6 +172,14 @@ impl LedgerFile {
 }
 
 impl Inner {
+    /// Fails once the file belongs to another process.
+    fn open(&self) -> io::Result<()> {
+        match self.released {
+            true => Err(io::Error::other("another process has the ledger")),
+            false => Ok(()),
+        }
+    }
+
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(self.len))?;
         self.file.write_all(bytes)?;
@@ -181,6 +203,15 @@ impl Inner {
         }
         Ok(bytes)
     }
+}
+
+/// A whole file.
+fn image(floor: u64, seq: u64, records: &[(u64, Vec<u8>)]) -> io::Result<Vec<u8>> {
+    let mut bytes = header(floor, seq).to_vec();
+    for (seq, payload) in records {
+        frame(*seq, payload, &mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 fn header(floor: u64, seq: u64) -> [u8; HEADER] {
@@ -286,89 +317,4 @@ fn restore(bytes: &[u8]) -> io::Result<(Restored, usize)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn purges(count: u64) -> Vec<(u64, Vec<u8>)> {
-        (1..=count).map(|seq| (seq, format!("purge number {seq}").into_bytes())).collect()
-    }
-
-    fn reopened(path: &Path) -> Restored {
-        LedgerFile::open(path).unwrap().1
-    }
-
-    #[test]
-    fn purges_and_floor_come_back_and_a_second_process_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("ledger");
-        let (ledger, empty) = LedgerFile::open(&path).unwrap();
-        assert_eq!(empty, Restored { made: true, ..Restored::default() });
-        ledger.append(&purges(3)).unwrap();
-        let held = LedgerFile::open(&path).err().unwrap();
-        assert_eq!(held.kind(), io::ErrorKind::WouldBlock);
-        drop(ledger);
-        let (ledger, found) = LedgerFile::open(&path).unwrap();
-        assert_eq!((found.seq, found.floor, found.records), (3, 0, purges(3)));
-        ledger.rewrite(2, 3, &purges(3)[2..]).unwrap();
-        ledger.append(&[(4, b"four".to_vec())]).unwrap();
-        drop(ledger);
-        let found = reopened(&path);
-        assert_eq!((found.seq, found.floor, found.damaged), (4, 2, false));
-        assert_eq!(found.records, [(3, purges(3)[2].1.clone()), (4, b"four".to_vec())]);
-    }
-
-    #[test]
-    fn a_torn_tail_loses_only_the_call_that_was_not_answered() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("ledger");
-        let mut bytes = header(0, 0).to_vec();
-        let mut ends = vec![bytes.len()];
-        for (seq, payload) in purges(3) {
-            frame(seq, &payload, &mut bytes).unwrap();
-            ends.push(bytes.len());
-        }
-        for len in 0..=bytes.len() {
-            std::fs::write(&path, &bytes[..len]).unwrap();
-            let whole = ends.iter().filter(|end| **end <= len).count().saturating_sub(1);
-            let found = reopened(&path);
-            assert!(!found.damaged, "cut at {len}");
-            assert_eq!(found.records, purges(whole as u64), "cut at {len}");
-            // What is appended after the cut is read again.
-            let (ledger, _) = LedgerFile::open(&path).unwrap();
-            ledger.append(&[(9, b"nine".to_vec())]).unwrap();
-            drop(ledger);
-            assert_eq!(reopened(&path).records.len(), whole + 1, "cut at {len}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_was_removed_takes_no_purge_and_is_made_again_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("ledger");
-        let (ledger, _) = LedgerFile::open(&path).unwrap();
-        ledger.append(&purges(2)).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        assert!(ledger.append(&purges(3)[2..]).is_err(), "nobody would find it");
-        ledger.append(&purges(3)[2..]).unwrap();
-        drop(ledger);
-        assert_eq!(reopened(&path).records, purges(3));
-    }
-
-    #[test]
-    fn no_flipped_bit_loses_a_purge_silently() {
-        let mut bytes = header(1, 1).to_vec();
-        for (seq, payload) in purges(4).split_off(1) {
-            frame(seq, &payload, &mut bytes).unwrap();
-        }
-        let sound = restore(&bytes).unwrap().0;
-        assert_eq!((sound.seq, sound.records.len(), sound.damaged), (4, 3, false));
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            if let Ok((found, _)) = restore(&flipped) {
-                assert!(found.damaged, "bit {bit}");
-                assert!(found.floor >= 4 && found.seq >= 4, "bit {bit}");
-            }
-        }
-    }
-}
+mod tests;
