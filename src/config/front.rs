@@ -63,6 +63,7 @@ fn limits(mut table: Table<'_>) -> Limits {
             most,
         ) as usize,
         head_max: bytes(&mut table, "head_max", from.head_max, 1 << 10..(1 << 20) + 1),
+        heads_held_max: bytes(&mut table, "heads_held_max", from.heads_held_max, 1 << 16..1 << 40),
         target_max: bytes(&mut table, "target_max", from.target_max, 256..(1 << 16) + 1),
         fields_max: table.number("fields_max", from.fields_max as u64, 8..1_001) as usize,
         chunk_overhead_max: bytes(

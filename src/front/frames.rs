@@ -5,9 +5,12 @@
 //! CVE-2023-44487, CVE-2025-8671). The budgets here look at frame headers only, on their
 //! way in and out, and never touch payload.
 
+use std::sync::atomic::AtomicU64;
+
 use smallvec::SmallVec;
 
 use crate::front::options::Http2Options;
+use crate::front::stats::Stats;
 
 /// Finds the frame headers (RFC 9113 4.1) in a stream of bytes, however it is cut.
 #[derive(Debug)]
@@ -86,10 +89,37 @@ pub(crate) struct Budgets {
     uploads: SmallVec<[u32; 8]>,
 }
 
-/// A budget is used up; the word says which.
+/// Which budget is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("HTTP/2 flood: {0}")]
-pub(crate) struct Flood(pub(crate) &'static str);
+#[error("HTTP/2 flood: {self:?}")]
+pub(crate) enum Flood {
+    Settings,
+    Pings,
+    Priorities,
+    EmptyFrames,
+    WindowUpdates,
+    Resets,
+    ProvokedResets,
+    Continuations,
+    HeaderBlock,
+}
+
+impl Flood {
+    /// The counter of the budget.
+    pub(crate) fn counter(self, stats: &Stats) -> &AtomicU64 {
+        match self {
+            Flood::Settings => &stats.flood_settings,
+            Flood::Pings => &stats.flood_pings,
+            Flood::Priorities => &stats.flood_priorities,
+            Flood::EmptyFrames => &stats.flood_empty_frames,
+            Flood::WindowUpdates => &stats.flood_window_updates,
+            Flood::Resets => &stats.flood_resets,
+            Flood::ProvokedResets => &stats.flood_provoked_resets,
+            Flood::Continuations => &stats.flood_continuations,
+            Flood::HeaderBlock => &stats.flood_header_block,
+        }
+    }
+}
 
 impl Budgets {
     pub(crate) fn new(limits: Http2Options, head_max: usize) -> Self {
@@ -157,7 +187,7 @@ impl Budgets {
         self.follow_upload(frame);
         match frame.kind {
             DATA if frame.len == 0 && frame.flags & END_STREAM == 0 => {
-                spend(&mut self.empty, self.limits.empty_frames_per_minute, "empty DATA")
+                spend(&mut self.empty, self.limits.empty_frames_per_minute, Flood::EmptyFrames)
             }
             HEADERS => {
                 self.last_stream = self.last_stream.max(frame.stream);
@@ -166,28 +196,33 @@ impl Budgets {
                 self.header_block(frame)
             }
             CONTINUATION => {
-                spend(&mut self.continuations, self.limits.continuations_max, "CONTINUATION")?;
+                spend(
+                    &mut self.continuations,
+                    self.limits.continuations_max,
+                    Flood::Continuations,
+                )?;
                 self.header_block(frame)
             }
             PRIORITY | PRIORITY_UPDATE => {
-                spend(&mut self.priorities, self.limits.priorities_per_minute, "PRIORITY")
+                spend(&mut self.priorities, self.limits.priorities_per_minute, Flood::Priorities)
             }
             RST_STREAM => {
                 let allowed = self.limits.resets_per_minute.saturating_add(self.finished);
-                spend(&mut self.resets, allowed, "RST_STREAM")
+                spend(&mut self.resets, allowed, Flood::Resets)
             }
             SETTINGS if !ack => {
-                spend(&mut self.settings, self.limits.settings_per_minute, "SETTINGS")
+                spend(&mut self.settings, self.limits.settings_per_minute, Flood::Settings)
             }
-            PING if !ack => spend(&mut self.pings, self.limits.pings_per_minute, "PING"),
+            // The node asks once in half a minute: answers nobody asked for count, too.
+            PING => spend(&mut self.pings, self.limits.pings_per_minute, Flood::Pings),
             WINDOW_UPDATE => {
                 let earned = self.data_out.saturating_mul(4);
                 let allowed = self.limits.window_updates_per_minute.saturating_add(earned);
-                spend(&mut self.windows, allowed, "WINDOW_UPDATE")
+                spend(&mut self.windows, allowed, Flood::WindowUpdates)
             }
-            DATA | SETTINGS | PING | GOAWAY => Ok(()),
+            DATA | SETTINGS | GOAWAY => Ok(()),
             // RFC 9113 5.5: unknown frames are ignored, but not for ever.
-            _ => spend(&mut self.empty, self.limits.empty_frames_per_minute, "unknown frames"),
+            _ => spend(&mut self.empty, self.limits.empty_frames_per_minute, Flood::EmptyFrames),
         }
     }
 
@@ -199,7 +234,7 @@ impl Budgets {
                 self.uploads.retain(|id| *id != frame.stream);
                 self.local_resets += 1;
                 if self.local_resets > self.limits.local_resets_max {
-                    return Err(Flood("provoked RST_STREAM"));
+                    return Err(Flood::ProvokedResets);
                 }
             }
             _ => {}
@@ -224,18 +259,18 @@ impl Budgets {
         self.block = self.block.saturating_add(frame.len);
         self.block_open = frame.flags & END_HEADERS == 0;
         if self.block > self.head_max {
-            return Err(Flood("header block too large"));
+            return Err(Flood::HeaderBlock);
         }
         if frame.len == 0 && self.block_open {
-            return spend(&mut self.empty, self.limits.empty_frames_per_minute, "empty headers");
+            return spend(&mut self.empty, self.limits.empty_frames_per_minute, Flood::EmptyFrames);
         }
         Ok(())
     }
 }
 
-fn spend(used: &mut u32, allowed: u32, what: &'static str) -> Result<(), Flood> {
+fn spend(used: &mut u32, allowed: u32, what: Flood) -> Result<(), Flood> {
     *used = used.saturating_add(1);
-    if *used > allowed { Err(Flood(what)) } else { Ok(()) }
+    if *used > allowed { Err(what) } else { Ok(()) }
 }
 
 /// GOAWAY with ENHANCE_YOUR_CALM (RFC 9113 6.8, 7).

@@ -19,6 +19,9 @@ pub(crate) struct Gate {
     total_max: usize,
     each: Mutex<HashMap<IpAddr, usize>>,
     each_max: usize,
+    /// Bytes of unfinished request heads that all connections hold.
+    heads: AtomicUsize,
+    heads_max: usize,
     pub(crate) stats: Arc<Stats>,
 }
 
@@ -27,6 +30,8 @@ pub(crate) struct Gate {
 pub(crate) struct Lease {
     gate: Arc<Gate>,
     address: Option<IpAddr>,
+    /// Bytes of an unfinished head.
+    head: usize,
 }
 
 /// Why a connection may not come in.
@@ -39,12 +44,19 @@ pub(crate) enum Full {
 }
 
 impl Gate {
-    pub(crate) fn new(total_max: usize, each_max: usize, stats: Arc<Stats>) -> Arc<Gate> {
+    pub(crate) fn new(
+        total_max: usize,
+        each_max: usize,
+        heads_max: usize,
+        stats: Arc<Stats>,
+    ) -> Arc<Gate> {
         Arc::new(Gate {
             total: AtomicUsize::new(0),
             total_max,
             each: Mutex::new(HashMap::new()),
             each_max,
+            heads: AtomicUsize::new(0),
+            heads_max,
             stats,
         })
     }
@@ -63,7 +75,7 @@ impl Gate {
             return Err(Full::Total);
         }
         count(&self.stats.accepted);
-        Ok(Lease { gate: Arc::clone(self), address: None })
+        Ok(Lease { gate: Arc::clone(self), address: None, head: 0 })
     }
 }
 
@@ -81,10 +93,30 @@ impl Lease {
         self.address = Some(address);
         Ok(())
     }
+
+    /// The connection holds `bytes` of an unfinished head now; `false` if all together hold
+    /// too much, and then this one must let go of its own.
+    pub(crate) fn hold_head(&mut self, bytes: usize) -> bool {
+        if bytes == self.head {
+            return true;
+        }
+        let before = std::mem::replace(&mut self.head, bytes);
+        if bytes < before {
+            self.gate.heads.fetch_sub(before - bytes, Ordering::Relaxed);
+            return true;
+        }
+        let more = bytes - before;
+        let fits = self.gate.heads.fetch_add(more, Ordering::Relaxed) + more <= self.gate.heads_max;
+        if !fits {
+            count(&self.gate.stats.shed_heads);
+        }
+        fits
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.hold_head(0);
         self.gate.total.fetch_sub(1, Ordering::Relaxed);
         count(&self.gate.stats.closed);
         let Some(address) = self.address else { return };
@@ -111,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_customer_counts_once_for_its_64() {
-        let gate = Gate::new(10, 1, Arc::default());
+        let gate = Gate::new(10, 1, 0, Arc::default());
         let mut first = gate.enter().unwrap();
         first.name("2001:db8:1:2::1".parse().unwrap()).unwrap();
         let mut second = gate.enter().unwrap();
@@ -121,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_dropped_lease_makes_room() {
-        let gate = Gate::new(1, 1, Arc::default());
+        let gate = Gate::new(1, 1, 0, Arc::default());
         let mut first = gate.enter().unwrap();
         first.name("127.0.0.1".parse().unwrap()).unwrap();
         assert_eq!(gate.enter().unwrap_err(), Full::Total);
@@ -130,5 +162,15 @@ mod tests {
         let mut next = gate.enter().unwrap();
         // The same address, written as IPv6.
         assert_eq!(next.name("::ffff:127.0.0.1".parse().unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn unfinished_heads_share_one_bound() {
+        let gate = Gate::new(9, 9, 100, Arc::default());
+        let (mut one, mut two) = (gate.enter().unwrap(), gate.enter().unwrap());
+        assert!(one.hold_head(60) && two.hold_head(40));
+        assert!(!two.hold_head(41));
+        drop(one);
+        assert!(two.hold_head(100));
     }
 }

@@ -46,7 +46,7 @@ pub(crate) struct Http1Io<H: Handler> {
     /// The rest of an interim head that is partly written: nothing may overtake it.
     ahead: Vec<u8>,
     /// Held as long as the socket is, also by a tunnel.
-    _lease: Lease,
+    pub(super) lease: Lease,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl<H: Handler> Http1Io<H> {
             interim,
             underway: None,
             ahead: Vec::new(),
-            _lease: lease,
+            lease,
         }
     }
 }

@@ -131,6 +131,9 @@ impl<H: Handler> Http1Io<H> {
         self.held.extend_from_slice(fresh.get(scan.pass..).unwrap_or_default());
         buf.set_filled(before + scan.pass);
         self.note(&scan);
+        if !self.held.is_empty() {
+            self.charge();
+        }
         Poll::Ready(Ok(scan.pass > 0))
     }
 
@@ -151,6 +154,7 @@ impl<H: Handler> Http1Io<H> {
         if self.rest != Then::Partial || self.guard.may_be_complete(&self.held, seen) {
             self.rescan();
         }
+        self.charge();
         Poll::Ready(Ok(false))
     }
 
@@ -169,6 +173,15 @@ impl<H: Handler> Http1Io<H> {
             self.pulse.wait_for(Phase::Head);
         }
         Poll::Pending
+    }
+
+    /// Counts what is held of an unfinished head with that of all connections.
+    fn charge(&mut self) {
+        let unfinished = if self.rest == Then::Partial { self.held.capacity() } else { 0 };
+        if !self.lease.hold_head(unfinished) {
+            self.refuse(Fault::Overloaded("too many unfinished requests"));
+            self.lease.hold_head(0);
+        }
     }
 
     fn rescan(&mut self) {
@@ -203,6 +216,7 @@ impl<H: Handler> Http1Io<H> {
         self.cleared -= n;
         if self.held.is_empty() {
             self.held = BytesMut::new();
+            self.lease.hold_head(0);
         }
     }
 

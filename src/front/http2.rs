@@ -18,7 +18,9 @@ use super::http1::watch;
 use super::http2_io::{Http2Io, Shared};
 use super::options::{Http2Options, Limits};
 use super::pulse::{Phase, Pulse, Verdict};
+use super::rein::{Rein, Reined};
 use super::service::Service;
+use super::stats::count;
 use super::{BoxError, Handler};
 
 /// Serves one connection to its end.
@@ -29,9 +31,13 @@ pub(crate) async fn serve<H: Handler>(
     options: &Http2Options,
 ) {
     let pulse = Arc::clone(&service.pulse);
-    let builder = builder(limits, options);
+    let stats = Arc::clone(&service.stats);
+    let next = Arc::new(Mutex::new(None));
+    let inline = InlineFirst { next: Arc::clone(&next), pulse: Arc::clone(&pulse) };
+    let builder = builder(inline, limits, options);
     let answer = service_fn(move |request| {
         let open = Open::new(&service.pulse);
+        *next.lock() = Some(Arc::clone(&open.rein));
         let service = Arc::clone(&service);
         async move {
             let response = service.http2(request).await;
@@ -57,7 +63,15 @@ pub(crate) async fn serve<H: Handler>(
                 pulse.enter(Phase::Linger);
             }
         }
-        let ended = conn.as_mut().poll(cx).is_ready();
+        let ended = match conn.as_mut().poll(cx) {
+            Poll::Ready(outcome) => {
+                if outcome.is_err() {
+                    count(&stats.http2_errors);
+                }
+                true
+            }
+            Poll::Pending => false,
+        };
         // Before the task sleeps: everything that was gathered, at once.
         let flushed = shared.lock().poll_flush(cx);
         match flushed {
@@ -80,11 +94,12 @@ pub(crate) async fn serve<H: Handler>(
 }
 
 fn builder(
+    inline: InlineFirst,
     limits: &Limits,
     options: &Http2Options,
 ) -> hyper::server::conn::http2::Builder<InlineFirst> {
     let size = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX >> 1);
-    let mut builder = hyper::server::conn::http2::Builder::new(InlineFirst);
+    let mut builder = hyper::server::conn::http2::Builder::new(inline);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(options.streams_max)
@@ -105,8 +120,13 @@ fn builder(
 /// Polls a stream's future once where it is made. Answers that need no waiting (hits) so
 /// cost no task, and are written together with the others of the same read. What is not
 /// done at once becomes a task; its first poll there registers the real waker.
-#[derive(Clone, Copy, Debug)]
-struct InlineFirst;
+#[derive(Clone, Debug)]
+struct InlineFirst {
+    /// The rein of the exchange whose stream comes next: hyper calls the service and hands
+    /// over the stream in one go.
+    next: Arc<Mutex<Option<Arc<Rein>>>>,
+    pulse: Arc<Pulse>,
+}
 
 impl<F> hyper::rt::Executor<F> for InlineFirst
 where
@@ -115,8 +135,10 @@ where
     fn execute(&self, stream: F) {
         let mut stream = Box::pin(stream);
         let mut cx = Context::from_waker(Waker::noop());
+        let rein = self.next.lock().take();
         if stream.as_mut().poll(&mut cx).is_pending() {
-            tokio::spawn(stream);
+            let rein = rein.unwrap_or_default();
+            tokio::spawn(Reined::new(stream, rein, Arc::clone(&self.pulse)));
         }
     }
 }
@@ -126,37 +148,37 @@ struct Open {
     pulse: Arc<Pulse>,
     /// The answer went out whole.
     finished: bool,
-    /// hyper holds a piece of the answer that the client has no window for.
-    owing: bool,
+    /// Whether the client is waited for, and since when.
+    rein: Arc<Rein>,
 }
 
 impl Open {
     fn new(pulse: &Arc<Pulse>) -> Self {
         pulse.exchange_opened();
-        Open { pulse: Arc::clone(pulse), finished: false, owing: false }
+        Open { pulse: Arc::clone(pulse), finished: false, rein: Arc::default() }
     }
 
-    fn owe(&mut self, owing: bool) {
-        if self.owing != owing {
-            self.owing = owing;
-            self.pulse.owe(owing);
-        }
+    /// There is something for the client to take, or there is not.
+    fn owe(&self, owing: bool) {
+        self.rein.wait(owing.then(|| self.pulse.now()));
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.owe(false);
         self.pulse.exchange_closed(self.finished);
     }
 }
 
 pin_project_lite::pin_project! {
-    /// An answer's body that keeps its exchange open and knows when hyper holds a piece of
-    /// it that the client has no window for.
+    /// An answer's body that keeps its exchange open and knows when the client is waited
+    /// for: hyper asks for a piece only when there is a window for it. Pieces are short, so
+    /// that a slow client that does take them is not mistaken for one that does not.
     struct Tracked<B> {
         #[pin]
         body: B,
+        // The rest of a long piece.
+        rest: Bytes,
         open: Open,
     }
 }
@@ -164,7 +186,8 @@ pin_project_lite::pin_project! {
 impl<B: Body> Tracked<B> {
     fn new(body: B, mut open: Open) -> Self {
         open.finished = body.is_end_stream();
-        Tracked { body, open }
+        open.owe(!open.finished);
+        Tracked { body, rest: Bytes::new(), open }
     }
 }
 
@@ -181,24 +204,47 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
         this.open.owe(false);
-        let polled = this.body.as_mut().poll_frame(cx);
-        if let Poll::Ready(frame) = &polled {
-            // hyper asks for one piece ahead: until it asks again or lets go of the body,
-            // this one (the last, too) waits for the client.
+        let mut polled = match this.rest.is_empty() {
+            true => this.body.as_mut().poll_frame(cx),
+            false => Poll::Ready(Some(Ok(Frame::data(std::mem::take(this.rest))))),
+        };
+        if let Poll::Ready(frame) = &mut polled {
+            if let Some(Ok(frame)) = frame
+                && let Some(data) = frame.data_mut()
+                && data.len() > PIECE_MAX
+            {
+                *this.rest = data.split_off(PIECE_MAX);
+            }
+            // Until hyper asks again or lets go of the body, this piece (the last, too) waits
+            // for the client.
             this.open.owe(matches!(frame, Some(Ok(_))));
-            this.open.finished = frame.is_none() || this.body.is_end_stream();
+            let ended = this.rest.is_empty() && this.body.is_end_stream();
+            this.open.finished = frame.is_none() || ended;
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        if !self.rest.is_empty() {
+            let held = self.rest.len() as u64;
+            let upper = hint.upper().map(|upper| upper.saturating_add(held));
+            hint.set_lower(0);
+            if let Some(upper) = upper {
+                hint.set_upper(upper);
+            }
+        }
+        hint
     }
 }
+
+/// Bytes of one piece of an answer: taken within `write_stall` by any reader that is not
+/// slower than about a kilobyte a second.
+const PIECE_MAX: usize = 32 << 10;
 
 /// The frame size every peer accepts (RFC 9113 4.2).
 const FRAME_MAX: u32 = 16_384;

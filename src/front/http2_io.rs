@@ -162,6 +162,7 @@ impl Shared {
     /// Remembers the flood and, where a frame may begin, says good-bye.
     fn cut_off(&mut self, flood: Flood) -> io::Error {
         count(&self.stats.http2_floods);
+        count(flood.counter(&self.stats));
         tracing::debug!(%flood, "connection cut off");
         self.flood = Some(flood);
         if self.outward.at_boundary() {

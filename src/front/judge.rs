@@ -60,11 +60,18 @@ impl Pulse {
         }
     }
 
-    /// The client does not take its answer: the socket is full, or the windows are shut.
-    fn unread_too_long(&self, limits: &Deadlines) -> bool {
-        if self.owed.load(Relaxed) > 0 && self.since(&self.data_sent) > limits.write_stall {
-            return true;
+    /// Lets go of HTTP/2 streams whose windows are shut for too long.
+    pub(super) fn rein_in(&self, limits: &Deadlines, stats: &Stats) {
+        let allowed = u64::try_from(limits.write_stall.as_millis()).unwrap_or(u64::MAX);
+        let deadline = self.now().saturating_sub(allowed);
+        let reins = self.reins.lock();
+        for _ in reins.iter().filter(|rein| rein.pull(deadline)) {
+            count(&stats.http2_stalls);
         }
+    }
+
+    /// The client does not take its answer: the socket is full.
+    fn unread_too_long(&self, limits: &Deadlines) -> bool {
         if self.write_since.load(Relaxed) == 0 {
             return false;
         }

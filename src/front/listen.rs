@@ -86,7 +86,8 @@ impl Front {
             0 => connections_from_files(),
             n => n,
         };
-        let gate = Gate::new(total, limits.connections_per_address_max, stats);
+        let heads = usize::try_from(limits.heads_held_max.bytes()).unwrap_or(usize::MAX);
+        let gate = Gate::new(total, limits.connections_per_address_max, heads, stats);
         running::start((self.options, self.threads), certs.zip(config), gate, make)
     }
 }

@@ -35,6 +35,7 @@ mod options;
 #[doc(hidden)]
 pub mod proxy_protocol;
 mod pulse;
+mod rein;
 mod running;
 mod service;
 mod stats;

@@ -64,6 +64,8 @@ pub struct Limits {
     pub connections_per_address_max: usize,
     /// Bytes of a request head (RFC 9112 2.1: request line and fields): 431 above.
     pub head_max: ByteSize,
+    /// Bytes of unfinished request heads that all connections together may hold: 503 above.
+    pub heads_held_max: ByteSize,
     /// Bytes of the request target: 414 above.
     pub target_max: ByteSize,
     /// Field lines of a request: 431 above.
@@ -80,6 +82,7 @@ impl Default for Limits {
             connections_max: 0,
             connections_per_address_max: 2_000,
             head_max: ByteSize::kib(32),
+            heads_held_max: ByteSize::mib(32),
             target_max: ByteSize::kib(8),
             fields_max: 100,
             chunk_overhead_max: ByteSize::kib(16),

@@ -15,6 +15,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
+use super::rein::Rein;
 use crate::rules::fault::Fault;
 
 /// What a connection waits for.
@@ -85,13 +86,13 @@ pub(crate) struct Pulse {
     pub(super) written: AtomicU64,
     pub(super) exchanges: AtomicU32,
     pub(super) finished: AtomicU32,
-    pub(super) owed: AtomicU32,
-    pub(super) data_sent: AtomicU64,
     pub(super) partial: AtomicU64,
     pub(super) upload_begun: AtomicU64,
     pub(super) upload_moved: AtomicU64,
     pub(super) waker: Mutex<Option<Waker>>,
     pub(super) fault: Mutex<Option<Fault>>,
+    /// HTTP/2 exchanges that are not over.
+    pub(super) reins: Mutex<Vec<Arc<Rein>>>,
 }
 
 impl Pulse {
@@ -110,13 +111,12 @@ impl Pulse {
             written: AtomicU64::new(0),
             exchanges: AtomicU32::new(0),
             finished: AtomicU32::new(0),
-            owed: AtomicU32::new(0),
-            data_sent: AtomicU64::new(0),
             partial: AtomicU64::new(0),
             upload_begun: AtomicU64::new(0),
             upload_moved: AtomicU64::new(0),
             waker: Mutex::new(None),
             fault: Mutex::new(None),
+            reins: Mutex::default(),
         }
     }
 
@@ -211,18 +211,8 @@ impl Pulse {
         finished
     }
 
-    /// An HTTP/2 answer waits (or no longer waits) for the client's window.
-    pub(crate) fn owe(&self, owing: bool) {
-        let owed = self.owed.load(Relaxed);
-        if owing && owed == 0 {
-            self.data_sent.store(self.now(), Relaxed);
-        }
-        self.owed.store(if owing { owed + 1 } else { owed.saturating_sub(1) }, Relaxed);
-    }
-
-    /// An HTTP/2 DATA frame went out: the connection is not idle and not stalled.
+    /// An HTTP/2 DATA frame went out: the connection is not idle.
     pub(crate) fn data_sent(&self) {
-        self.data_sent.store(self.now(), Relaxed);
         if self.phase() == Phase::Idle {
             self.enter(Phase::Idle);
         }

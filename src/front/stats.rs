@@ -40,6 +40,8 @@ counters! {
     shed_total,
     /// Connections turned away because of the limit an address.
     shed_address,
+    /// Unfinished request heads let go because all together were too large.
+    shed_heads,
     /// Times accept ran out of file descriptors.
     files_exhausted,
     /// TLS handshakes that succeeded.
@@ -60,6 +62,28 @@ counters! {
     write_timeouts,
     /// HTTP/2 connections closed for using up a budget.
     http2_floods,
+    /// Of those: SETTINGS frames.
+    flood_settings,
+    /// PING frames, answers included.
+    flood_pings,
+    /// PRIORITY frames.
+    flood_priorities,
+    /// Empty or unknown frames.
+    flood_empty_frames,
+    /// WINDOW_UPDATE frames.
+    flood_window_updates,
+    /// Streams the client reset.
+    flood_resets,
+    /// Streams the client made this side reset.
+    flood_provoked_resets,
+    /// CONTINUATION frames of one header block.
+    flood_continuations,
+    /// Encoded bytes of one header block.
+    flood_header_block,
+    /// HTTP/2 connections ended by an error of the protocol or a bound of its parser.
+    http2_errors,
+    /// HTTP/2 streams reset because the client took nothing of the answer.
+    http2_stalls,
     /// Handlers that panicked.
     panics,
 }

@@ -66,6 +66,7 @@ impl Wheel {
             if pulse.phase() == Phase::Gone {
                 return false;
             }
+            pulse.rein_in(&self.limits, &self.stats);
             // A verdict that was not acted on yet stands.
             if pulse.verdict() == Verdict::Fine {
                 let verdict = pulse.judge(&self.limits, &self.stats);

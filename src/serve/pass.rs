@@ -4,6 +4,8 @@
 //! abort, never a clean end. What an unsafe method changed is dropped from the cache
 //! before its answer goes out (RFC 9111 4.4).
 
+use std::sync::{Arc, OnceLock};
+
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -14,7 +16,8 @@ use super::exchange::Visit;
 use super::fetch::Relayed;
 use super::{answer, interim, upgrade};
 use crate::base::Now;
-use crate::origin::{OriginBody, Outgoing};
+use crate::front::BrokenBody;
+use crate::origin::{OriginBody, OriginFault, Outgoing};
 use crate::rules::control::ResponseControl;
 use crate::rules::fault::Fault;
 use crate::rules::forward::{self, Purpose};
@@ -26,13 +29,22 @@ use crate::rules::settle::AnswerHead;
 use crate::rules::trailer;
 use crate::telemetry::Event;
 
+/// Why the client's body failed, if it did: too slow, too large, badly framed or cut.
+type Broken = Arc<OnceLock<Fault>>;
+
 /// Passes the request on, with its body.
 pub(super) async fn pass(visit: Visit, key: Key, body: Incoming, fwd: Fwd) -> Response<Body> {
-    let body = match body.is_end_stream() {
-        true => Outgoing::empty(),
-        false => Outgoing::stream(body.map_frame(body::swept)),
-    };
-    send(visit, key, body, fwd, None).await
+    if body.is_end_stream() {
+        return send(visit, key, (Outgoing::empty(), None), fwd, None).await;
+    }
+    let broken: Broken = Arc::default();
+    let note = broken.clone();
+    let body = body.map_frame(body::swept).map_err(move |error| {
+        // Set once: a body fails once.
+        let _ = note.set(BrokenBody::fault_of(&error));
+        error
+    });
+    send(visit, key, (Outgoing::stream(body), Some(broken)), fwd, None).await
 }
 
 /// Asks for this client alone, because the flight it followed had nothing for it.
@@ -42,13 +54,13 @@ pub(super) async fn alone(
     fwd: Fwd,
     detail: Option<&'static str>,
 ) -> Response<Body> {
-    send(visit, key, Outgoing::empty(), fwd, detail).await
+    send(visit, key, (Outgoing::empty(), None), fwd, detail).await
 }
 
 async fn send(
     mut visit: Visit,
     key: Key,
-    body: Outgoing,
+    (body, broken): (Outgoing, Option<Broken>),
     fwd: Fwd,
     detail: Option<&'static str>,
 ) -> Response<Body> {
@@ -73,7 +85,10 @@ async fn send(
         Ok(answer) => answer,
         Err(fault) => {
             let meter = visit.meter();
-            return answer::origin_fault(&visit.routing.node, fault.fault(), outcome, meter);
+            let client = broken.filter(|_| fault == OriginFault::ClientBody);
+            let client = client.and_then(|broken| broken.get().copied());
+            let fault = client.unwrap_or_else(|| fault.fault());
+            return answer::origin_fault(&visit.routing.node, fault, outcome, meter);
         }
     };
     let received_at = visit.shared.clock.now();

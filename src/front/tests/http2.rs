@@ -105,7 +105,7 @@ fn an_idle_connection_gets_goaway() {
 }
 
 #[test]
-fn a_client_that_opens_no_window_is_cut_off() {
+fn a_stream_whose_window_stays_shut_is_reset() {
     let mut options = plain();
     options.deadlines.write_stall = Duration::from_millis(60);
     let (running, address) = start(options);
@@ -118,7 +118,8 @@ fn a_client_that_opens_no_window_is_cut_off() {
     block.extend(b"/large");
     block.extend([0x01, 1, b'a']);
     stream.write_all(&frame(1, 5, 1, &block)).unwrap();
-    until("the stall is noticed", || running.stats().write_timeouts == 1);
+    until("the stall is noticed", || running.stats().http2_stalls == 1);
+    drop(stream);
     until("the connection ends", || running.connections() == 0);
     running.drain(Duration::from_secs(5));
 }
