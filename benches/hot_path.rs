@@ -8,7 +8,7 @@
 //! Run: `cargo bench --bench hot_path`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use brink::base::{Clock, Now};
@@ -21,6 +21,7 @@ use brink::rules::key::{Key, KeySeed, key_of};
 use brink::rules::ledger::Ledger;
 use brink::rules::outcome::Outcome;
 use brink::rules::plan::{Plan, Question, plan};
+use brink::rules::purge::What;
 use brink::rules::respond::{self, Dress};
 use brink::rules::site::{Policy, QueryKey};
 use brink::store::Memory;
@@ -72,6 +73,25 @@ impl World {
             let entry = entry(&key, world.clock.now());
             world.memory.put(&key, Arc::new(entry));
         }
+        world
+    }
+
+    /// The same with 10,000 purges of every exact kind in the ledger, none of which hits.
+    fn purged() -> Self {
+        let world = World::new();
+        for n in 0..10_000 {
+            let what = match n % 4 {
+                0 => What::tag(&format!("tag-{n}")),
+                1 => What::prefix(&format!("https://www.example.com/other/{n}/"), true),
+                2 => What::host(&format!("host-{n}.example.com")),
+                _ => {
+                    Ok(What::Url(format!("https://www.example.com:443/gone/{n}").as_bytes().into()))
+                }
+            };
+            let what = what.expect("a purge");
+            world.ledger.apply(world.ledger.number(vec![what], false, 0));
+        }
+        assert_eq!(world.ledger.len(), 10_000);
         world
     }
 
@@ -197,9 +217,29 @@ fn the_head(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| world.head(black_box(&slot.variants[0])));
 }
 
+/// Once for each object after a purge: the look into the ledger's maps.
+#[divan::bench]
+fn the_first_verdict_after_10000_purges(bencher: Bencher<'_, '_>) {
+    let world = World::purged();
+    let slot = world.slot(&key_of(SEED, &admit(&world.parts), &QueryKey::All));
+    let entry = &slot.variants[0];
+    bencher.bench_local(|| {
+        entry.checked_seq.store(0, Ordering::Relaxed);
+        world.ledger.verdict(black_box(entry))
+    });
+}
+
 #[divan::bench]
 fn a_whole_hit(bencher: Bencher<'_, '_>) {
-    let world = World::new();
+    hit(bencher, &World::new());
+}
+
+#[divan::bench]
+fn a_whole_hit_with_10000_purges(bencher: Bencher<'_, '_>) {
+    hit(bencher, &World::purged());
+}
+
+fn hit(bencher: Bencher<'_, '_>, world: &World) {
     bencher.bench_local(|| {
         let asked = admit(black_box(&world.parts));
         let key = key_of(SEED, &asked, &QueryKey::All);

@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{self, FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -77,6 +78,30 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Sent<T> 
         let body = body.map_err(|error| Refusal::bad(error.body_text()))?;
         let value = serde_json::from_slice(&body);
         value.map(Sent).map_err(|error| Refusal::bad(format!("expected a JSON object: {error}")))
+    }
+}
+
+/// The query, or a 400 like every other.
+pub(super) struct Query<T>(pub T);
+
+impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let query = extract::Query::try_from_uri(&parts.uri);
+        query.map(|query| Query(query.0)).map_err(|error| Refusal::bad(error.body_text()))
+    }
+}
+
+/// What stands in the path, or a 404.
+pub(super) struct Path<T>(pub T);
+
+impl<T: serde::de::DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|path| Path(path.0)).map_err(|error| Refusal::not_found(error.body_text()))
     }
 }
 

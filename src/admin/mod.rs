@@ -30,6 +30,7 @@ mod purge;
 mod remote;
 mod router;
 mod routes;
+mod schemas;
 mod sight;
 mod sitemap;
 mod sweep;

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{Method, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use smallvec::SmallVec;
 
-use super::answer::{Answer, Refusal, ok};
+use super::answer::{Answer, Query, Refusal, ok};
 use super::handles::Handles;
 use crate::base::Now;
 use crate::rules::asked::{Asked, Host, Scheme};

@@ -1,11 +1,12 @@
 //! `GET /v1/openapi.json`: OpenAPI 3.1, made from the table of routes, so it cannot name a
-//! path that does not exist or leave one out. Bodies and queries are described where a
-//! caller has something to choose.
+//! path that does not exist or leave one out, and of the schemas of the answers. Bodies and
+//! queries are described where a caller has something to choose.
 
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, ok};
-use super::routes::{ROUTES, Route, Scope};
+use super::routes::{ROUTES, Route};
+use super::schemas;
 use crate::rules::purge::{ITEMS_MAX, PATTERN_MAX, TAG_MAX, URL_MAX};
 
 /// `GET /v1/openapi.json`.
@@ -21,6 +22,11 @@ pub(super) fn document() -> Value {
             methods.insert(route.method.to_ascii_lowercase(), operation(route));
         }
     }
+    let mut schemas = schemas::all();
+    schemas.insert("Purge".to_owned(), purge());
+    schemas.insert("Warm".to_owned(), warm());
+    schemas.insert("OriginChange".to_owned(), origin_change());
+    schemas.insert("ServerChange".to_owned(), server_change());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -31,7 +37,7 @@ pub(super) fn document() -> Value {
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"Purge": purge(), "Purged": purged(), "Error": error()},
+            "schemas": schemas,
         },
     })
 }
@@ -41,31 +47,43 @@ fn operation(route: &Route) -> Value {
         let name = part.strip_prefix('{')?.strip_suffix('}')?;
         Some(json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
     });
-    let in_query = query(route.path).iter().map(|(name, required, meaning)| {
+    let in_query = query(route).iter().map(|(name, required, meaning)| {
         json!({"name": name, "in": "query", "required": required, "description": meaning,
                "schema": {"type": "string"}})
     });
     let parameters: Vec<Value> = in_path.chain(in_query).collect();
-    let refused = json!({"$ref": "#/components/schemas/Error"});
+    let reference = |name: &str| {
+        let schema = json!({"$ref": format!("#/components/schemas/{name}")});
+        json!({ "schema": schema })
+    };
+    let answer = schemas::answer(route.path, route.method).map_or(json!({}), reference);
+    let done = if route.path == "/v1/warm" && route.method == "POST" { "202" } else { "200" };
     let mut operation = json!({
         "summary": route.summary,
         "parameters": parameters,
         "responses": {
-            "200": {"description": "Done.", "content": {kind(route.path): {}}},
+            done: {"description": "Done.", "content": {kind(route.path): answer}},
             "4XX": {"description": "Refused.",
-                    "content": {"application/json": {"schema": refused}}},
+                    "content": {"application/json": reference("Error")}},
         },
     });
     if let Some(scope) = route.scope {
         operation["security"] = json!([{"token": []}]);
         operation["description"] = json!(format!("Needs a token with the scope {}.", scope.word()));
     }
-    if route.scope == Some(Scope::Purge) {
-        let reference = |name| json!({"schema": {"$ref": format!("#/components/schemas/{name}")}});
-        let body = json!({"required": true, "content": {"application/json": reference("Purge")}});
-        operation["requestBody"] = body;
-        operation["responses"]["200"]["content"]["application/json"] = reference("Purged");
+    let body = match (route.method, route.path) {
+        ("POST", "/v1/purge") => "Purge",
+        ("POST", "/v1/warm") => "Warm",
+        ("PUT", "/v1/origins/{origin}") => "OriginChange",
+        ("PUT", "/v1/origins/{origin}/servers/{server}") => "ServerChange",
+        _ => return operation,
+    };
+    let mut content = json!({"application/json": reference(body)});
+    if body == "Warm" {
+        content["text/plain"] = json!({"schema": {"type": "string",
+            "description": "A file: one URL a line, or a sitemap; gzip is fine."}});
     }
+    operation["requestBody"] = json!({"required": true, "content": content});
     operation
 }
 
@@ -83,8 +101,8 @@ fn kind(path: &str) -> &'static str {
 }
 
 /// Query parameters: name, required, meaning.
-fn query(path: &str) -> &'static [(&'static str, bool, &'static str)] {
-    match path {
+fn query(route: &Route) -> &'static [(&'static str, bool, &'static str)] {
+    match route.path {
         "/v1/explain" => &[
             ("url", true, "Whole URL with scheme."),
             ("header", false, "A request field, \"Name: value\"; may be given several times."),
@@ -103,7 +121,9 @@ fn query(path: &str) -> &'static [(&'static str, bool, &'static str)] {
             ("limit", false, "At most 500."),
         ],
         "/v1/log" => &[("filter", false, "field=text,field=text on the JSON of a line.")],
-        "/v1/warm" => &[("concurrency", false, "Fetches at a time if the body is a file.")],
+        "/v1/warm" if route.method == "POST" => {
+            &[("concurrency", false, "Fetches at a time if the body is a file.")]
+        }
         "/v1/purges" => &[("since", false, "Only purges after this number.")],
         _ => &[],
     }
@@ -135,33 +155,37 @@ fn purge() -> Value {
     })
 }
 
-fn purged() -> Value {
-    let number = |meaning: &str| json!({"type": "number", "description": meaning});
+fn warm() -> Value {
     json!({
         "type": "object",
+        "additionalProperties": false,
         "properties": {
-            "seq": {"type": ["integer", "null"], "description": "Number in the ledger."},
-            "matched": number("Stored answers that matched."),
-            "freed_bytes": number("Bytes freed."),
-            "effective_ms": number("Until it was in effect and durable."),
-            "took_ms": number("Until this answer."),
-            "swept": {"type": "boolean", "description": "Whether the counts are final."},
-            "soft": {"type": "boolean"},
-            "dry_run": {"type": "boolean"},
+            "urls": {"type": "array", "maxItems": 50_000, "items": {"type": "string"}},
+            "sitemap": {"type": "string", "description": "URL of a sitemap, or of an index."},
+            "concurrency": {"type": "integer", "minimum": 1, "maximum": 64, "default": 8},
         },
-        "required": ["seq", "matched", "freed_bytes", "effective_ms", "took_ms", "swept"],
     })
 }
 
-fn error() -> Value {
-    let text = json!({"type": "string"});
+fn origin_change() -> Value {
     json!({
         "type": "object",
-        "properties": {"error": {
-            "type": "object",
-            "properties": {"code": text, "message": text},
-            "required": ["code", "message"],
-        }},
-        "required": ["error"],
+        "additionalProperties": false,
+        "description": "One of the two.",
+        "properties": {
+            "switch_to": {"type": "string", "description": "Name of another origin."},
+            "roll_back": {"type": "boolean"},
+        },
+    })
+}
+
+fn server_change() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "state": {"enum": ["up", "drain"]},
+            "weight": {"type": "integer", "minimum": 0, "maximum": 1000},
+        },
     })
 }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::{Extension, Query, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::answer::{Answer, Refusal, Sent, ok};
+use super::answer::{Answer, Query, Refusal, Sent, ok};
 use super::commit::{self, Effect, Order};
 use super::guard::Who;
 use super::job::Found;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::{Json, response::IntoResponse};
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Answer, Refusal, ok};
+use super::answer::{Answer, Path, Query, Refusal, ok};
 use super::handles::{WarmFetch, Warmed};
 use super::sitemap::{self, LIST_MAX, Listed};
 use crate::base::Clock;

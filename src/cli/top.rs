@@ -7,19 +7,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use ratatui::Frame;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind};
-use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::{Color, Style, Stylize};
-use ratatui::text::Line;
-use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use serde_json::{Value, json};
 
-use super::admin_client::{self, Client, Problem, Target, bytes, number, percent, short, text};
+use super::admin_client::{self, Client, Problem, Target, number};
+
+mod draw;
 
 const EXAMPLES: &str = "\
-Keys: r b m M rank URLs by requests, bytes, misses, missed bytes; / filters them, Esc
-clears; q quits.
+Keys: r b rank URLs by requests or bytes, m M the missed ones by misses or missed bytes; / filters
+both, Esc clears; up, down scroll; p pauses; q quits. --json prints one look and ends.
 
 Exit code: 0 left with q, 1 no node answered.";
 
@@ -41,16 +38,28 @@ pub struct Top {
 
 #[derive(Debug)]
 struct Screen {
-    by: &'static str,
+    heaviest: List,
+    missed: List,
+    /// Which list was asked for last; the only one where there is no room for both.
+    on_missed: bool,
+    scroll: usize,
     filter: String,
     typing: bool,
+    paused: bool,
     stats: Value,
     rates: Rates,
     requests: Vec<u64>,
     ratios: Vec<u64>,
-    urls: Vec<Value>,
+    savings: Vec<u64>,
     origins: Vec<Value>,
     problem: Option<String>,
+}
+
+/// URLs, and what they are ranked by.
+#[derive(Debug)]
+struct List {
+    by: &'static str,
+    urls: Vec<Value>,
 }
 
 /// What happened per second between the last two looks.
@@ -60,6 +69,8 @@ struct Rates {
     bytes: f64,
     origin_bytes: f64,
     ratio: f64,
+    /// Share of the clients' bytes that no origin had to send.
+    saved: f64,
 }
 
 impl Top {
@@ -70,8 +81,8 @@ impl Top {
             let mut screen = Screen::new();
             screen.look(&client).await?;
             if self.target.json {
-                let (urls, origins) = (&screen.urls, &screen.origins);
-                let all = json!({"stats": screen.stats, "top": urls, "origins": origins});
+                let all = json!({"stats": screen.stats, "top": screen.heaviest.urls,
+                    "missed": screen.missed.urls, "origins": screen.origins});
                 admin_client::print_json(&all);
                 return Ok::<(), Problem>(());
             }
@@ -86,14 +97,18 @@ impl Top {
 impl Screen {
     fn new() -> Self {
         Screen {
-            by: "requests",
+            heaviest: List { by: "requests", urls: Vec::new() },
+            missed: List { by: "misses", urls: Vec::new() },
+            on_missed: false,
+            scroll: 0,
             filter: String::new(),
             typing: false,
+            paused: false,
             stats: Value::Null,
             rates: Rates::default(),
             requests: Vec::new(),
             ratios: Vec::new(),
-            urls: Vec::new(),
+            savings: Vec::new(),
             origins: Vec::new(),
             problem: None,
         }
@@ -113,13 +128,19 @@ impl Screen {
             if event::poll(left.min(Duration::from_millis(250))).map_err(broke)? {
                 let Event::Key(key) = event::read().map_err(broke)? else { continue };
                 if key.kind == KeyEventKind::Press {
-                    if !self.key(key.code) {
+                    let before = (self.heaviest.by, self.missed.by);
+                    if !self.key(key) {
                         return Ok(());
                     }
-                    looked -= every;
+                    // Another ranking is asked for at once; another filter needs no asking.
+                    if before != (self.heaviest.by, self.missed.by) {
+                        self.rank(&client).await.unwrap_or_else(|error| {
+                            self.problem = Some(error.to_string());
+                        });
+                    }
                 }
             }
-            if looked.elapsed() >= every {
+            if looked.elapsed() >= every && !self.paused {
                 looked = crate::base::clock::instant();
                 self.problem = self.look(client).await.err().map(|problem| problem.to_string());
             }
@@ -127,7 +148,11 @@ impl Screen {
     }
 
     /// Whether to go on.
-    fn key(&mut self, code: KeyCode) -> bool {
+    fn key(&mut self, key: KeyEvent) -> bool {
+        let code = key.code;
+        if key.modifiers.contains(KeyModifiers::CONTROL) && code == KeyCode::Char('c') {
+            return false;
+        }
         if self.typing {
             match code {
                 KeyCode::Enter => self.typing = false,
@@ -136,31 +161,41 @@ impl Screen {
                 KeyCode::Char(c) => self.filter.push(c),
                 _ => {}
             }
+            self.scroll = 0;
             return true;
         }
         match code {
             KeyCode::Char('q') => return false,
-            KeyCode::Char('r') => self.by = "requests",
-            KeyCode::Char('b') => self.by = "bytes",
-            KeyCode::Char('m') => self.by = "misses",
-            KeyCode::Char('M') => self.by = "miss_bytes",
+            KeyCode::Char('r') => (self.heaviest.by, self.on_missed) = ("requests", false),
+            KeyCode::Char('b') => (self.heaviest.by, self.on_missed) = ("bytes", false),
+            KeyCode::Char('m') => (self.missed.by, self.on_missed) = ("misses", true),
+            KeyCode::Char('M') => (self.missed.by, self.on_missed) = ("miss_bytes", true),
+            KeyCode::Char('p') => self.paused = !self.paused,
             KeyCode::Char('/') => self.typing = true,
+            KeyCode::Down => self.scroll = (self.scroll + 1).min(URLS),
+            KeyCode::Up => self.scroll = self.scroll.saturating_sub(1),
+            KeyCode::Home => self.scroll = 0,
             KeyCode::Esc => self.filter.clear(),
             _ => {}
         }
         true
     }
 
+    async fn rank(&mut self, client: &Client) -> Result<(), Problem> {
+        let limit = URLS.to_string();
+        for list in [&mut self.heaviest, &mut self.missed] {
+            let top = client.get("/v1/top", &[("by", list.by), ("limit", &limit)]).await?;
+            list.urls = top.get("top").and_then(Value::as_array).cloned().unwrap_or_default();
+        }
+        Ok(())
+    }
+
     async fn look(&mut self, client: &Client) -> Result<(), Problem> {
         let stats = client.get("/v1/stats", &[]).await?;
-        let limit = URLS.to_string();
-        let urls = client.get("/v1/top", &[("by", self.by), ("limit", &limit)]).await?;
+        self.rank(client).await?;
         let origins = client.get("/v1/origins", &[]).await?;
-        let list = |value: &Value, name: &str| {
-            value.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
-        };
-        self.urls = list(&urls, "top");
-        self.origins = list(&origins, "origins");
+        self.origins =
+            origins.get("origins").and_then(Value::as_array).cloned().unwrap_or_default();
         let before = std::mem::replace(&mut self.stats, stats);
         let delta =
             |name: &str| number(&self.stats, name).saturating_sub(number(&before, name)) as f64;
@@ -170,80 +205,22 @@ impl Screen {
         }
         let hits = delta("/hits") + delta("/stale");
         let asked = hits + delta("/misses") + delta("/passes") + delta("/revalidated");
+        let (bytes, origin_bytes) = (delta("/bytes"), delta("/origin_bytes"));
         self.rates = Rates {
             requests: delta("/requests") / seconds,
-            bytes: delta("/bytes") / seconds,
-            origin_bytes: delta("/origin_bytes") / seconds,
+            bytes: bytes / seconds,
+            origin_bytes: origin_bytes / seconds,
+            saved: if bytes > 0.0 {
+                (1.0 - origin_bytes / bytes).max(0.0)
+            } else {
+                self.rates.saved
+            },
             ratio: if asked > 0.0 { hits / asked } else { self.rates.ratio },
         };
         keep(&mut self.requests, self.rates.requests as u64);
         keep(&mut self.ratios, (self.rates.ratio * 1000.0) as u64);
+        keep(&mut self.savings, (self.rates.saved * 1000.0) as u64);
         Ok(())
-    }
-
-    fn draw(&self, frame: &mut Frame<'_>) {
-        let [head, curves, middle, list, foot] = Layout::vertical([
-            Constraint::Length(3),
-            Constraint::Length(6),
-            Constraint::Length(3 + self.servers().count().clamp(1, 6) as u16),
-            Constraint::Min(4),
-            Constraint::Length(1),
-        ])
-        .areas(frame.area());
-        self.draw_head(frame, head);
-        self.draw_curves(frame, curves);
-        self.draw_middle(frame, middle);
-        self.draw_urls(frame, list);
-        let keys = "q quit   r b m M rank by requests bytes misses missed bytes   / filter";
-        let foot_text = match &self.problem {
-            Some(problem) => Line::from(problem.as_str()).fg(Color::Red),
-            None => Line::from(keys).dim(),
-        };
-        frame.render_widget(foot_text, foot);
-    }
-
-    fn draw_head(&self, frame: &mut Frame<'_>, area: Rect) {
-        let rates = &self.rates;
-        let saved = match rates.bytes {
-            all if all > 0.0 => (1.0 - rates.origin_bytes / all).max(0.0) * 100.0,
-            _ => 0.0,
-        };
-        let now = Line::from(format!(
-            "{} requests/s   {}/s to clients   {}/s from origins   {:.1} % hit now   {saved:.1} % \
-             saved now",
-            short(rates.requests),
-            bytes(rates.bytes as u64),
-            bytes(rates.origin_bytes as u64),
-            rates.ratio * 100.0,
-        ));
-        let total = Line::from(format!(
-            "{} requests since start   {} of requests hit   {} of bytes hit   hits p99 {} us",
-            short(number(&self.stats, "/requests") as f64),
-            percent(&self.stats, "/request_hit_ratio"),
-            percent(&self.stats, "/byte_hit_ratio"),
-            number(&self.stats, "/latency/hit_p99_us"),
-        ));
-        frame.render_widget(Paragraph::new(vec![now.bold(), total]), area);
-    }
-
-    fn draw_curves(&self, frame: &mut Frame<'_>, area: Rect) {
-        let [left, right] =
-            Layout::horizontal([Constraint::Ratio(1, 2), Constraint::Ratio(1, 2)]).areas(area);
-        let tail = |values: &[u64], width: u16| {
-            let room = usize::from(width.saturating_sub(2));
-            values.iter().skip(values.len().saturating_sub(room)).copied().collect::<Vec<u64>>()
-        };
-        let requests = Sparkline::default()
-            .block(Block::bordered().title("requests per second"))
-            .style(Style::new().fg(Color::Cyan))
-            .data(tail(&self.requests, left.width));
-        let ratio = Sparkline::default()
-            .block(Block::bordered().title("hit ratio, full height is 100 %"))
-            .style(Style::new().fg(Color::Green))
-            .max(1000)
-            .data(tail(&self.ratios, right.width));
-        frame.render_widget(requests, left);
-        frame.render_widget(ratio, right);
     }
 
     fn servers(&self) -> impl Iterator<Item = (&Value, &Value)> {
@@ -251,65 +228,6 @@ impl Screen {
             let servers = origin.get("servers").and_then(Value::as_array);
             servers.into_iter().flatten().map(move |server| (origin, server))
         })
-    }
-
-    fn draw_middle(&self, frame: &mut Frame<'_>, area: Rect) {
-        let [left, right] =
-            Layout::horizontal([Constraint::Length(44), Constraint::Min(20)]).areas(area);
-        let tiers = self.stats.get("tiers").and_then(Value::as_object);
-        let tiers = tiers.into_iter().flatten().map(|(tier, fill)| {
-            let max = number(fill, "/bytes_max");
-            let of = if max == 0 { String::new() } else { format!(" of {}", bytes(max)) };
-            let used = bytes(number(fill, "/bytes"));
-            Row::new([
-                tier.clone(),
-                format!("{} objects", short(number(fill, "/objects") as f64)),
-                format!("{used}{of}"),
-            ])
-        });
-        let widths = [Constraint::Length(7), Constraint::Length(15), Constraint::Min(10)];
-        frame
-            .render_widget(Table::new(tiers, widths).block(Block::bordered().title("tiers")), left);
-        let servers = self.servers().map(|(origin, server)| {
-            let state = text(server, "/state");
-            let colour = if state == "up" { Color::Green } else { Color::Yellow };
-            Row::new([
-                format!("{} {}", text(origin, "/name"), text(server, "/name")),
-                state.to_owned(),
-                format!("{} in flight", number(server, "/in_flight")),
-                format!("{} failed", number(server, "/failures")),
-            ])
-            .style(Style::new().fg(colour))
-        });
-        let widths = [
-            Constraint::Min(24),
-            Constraint::Length(10),
-            Constraint::Length(14),
-            Constraint::Length(12),
-        ];
-        frame.render_widget(
-            Table::new(servers, widths).block(Block::bordered().title("origins")),
-            right,
-        );
-    }
-
-    fn draw_urls(&self, frame: &mut Frame<'_>, area: Rect) {
-        let of_bytes = self.by.ends_with("bytes");
-        let chosen = self.urls.iter().filter(|hitter| text(hitter, "/url").contains(&self.filter));
-        let rows = chosen.map(|hitter| {
-            let count = number(hitter, "/count");
-            let shown = if of_bytes { bytes(count) } else { short(count as f64) };
-            Row::new([shown, text(hitter, "/url").to_owned()])
-        });
-        let cursor = if self.typing { "_" } else { "" };
-        let filter = match (self.typing, self.filter.as_str()) {
-            (false, "") => String::new(),
-            (_, filter) => format!(" with \"{filter}{cursor}\""),
-        };
-        let title = format!("heaviest by {}{filter}, last minutes", self.by.replace('_', " "));
-        let table = Table::new(rows, [Constraint::Length(12), Constraint::Min(20)])
-            .block(Block::bordered().title(title));
-        frame.render_widget(table, area);
     }
 }
 
@@ -331,22 +249,29 @@ mod tests {
         let mut screen = Screen::new();
         screen.stats = json!({"requests": 12_345, "request_hit_ratio": 0.5,
             "tiers": {"memory": {"objects": 3, "bytes": 2048, "bytes_max": 4096}}});
-        screen.urls = vec![json!({"url": "h/a", "count": 7}), json!({"url": "h/b", "count": 5})];
+        screen.heaviest.urls =
+            vec![json!({"url": "h/a", "count": 7}), json!({"url": "h/b", "count": 5})];
+        screen.missed.urls = vec![json!({"url": "h/missed-a", "count": 3})];
         screen.origins = vec![json!({"name": "app", "servers": [{"name": "s1", "state": "up"}]})];
-        screen.key(KeyCode::Char('/'));
-        screen.key(KeyCode::Char('a'));
-        for (width, height) in [(100, 30), (20, 5), (1, 1)] {
+        let press = |screen: &mut Screen, code| screen.key(KeyEvent::from(code));
+        press(&mut screen, KeyCode::Char('/'));
+        press(&mut screen, KeyCode::Char('a'));
+        for (width, height) in [(120, 30), (80, 24), (20, 5), (1, 1)] {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
             terminal.draw(|frame| screen.draw(frame)).unwrap();
-            if width == 100 {
-                let text = format!("{:?}", terminal.backend().buffer());
-                for shown in ["12.3 k requests since start", "2KiB of 4KiB", "app s1", "h/a"] {
-                    assert!(text.contains(shown), "{shown}: {text}");
+            let all = format!("{:?}", terminal.backend().buffer());
+            assert_eq!(all.contains("h/missed-a"), width == 120, "both lists where there is room");
+            if width == 120 {
+                for shown in ["12.3 k requests", "2KiB of 4KiB", "████████░", "app s1", "h/a"]
+                {
+                    assert!(all.contains(shown), "{shown}: {all}");
                 }
-                assert!(!text.contains("h/b"), "filtered out");
+                assert!(!all.contains("h/b"), "filtered out");
             }
         }
-        screen.key(KeyCode::Esc);
-        assert!(!screen.key(KeyCode::Char('q')));
+        press(&mut screen, KeyCode::Esc);
+        press(&mut screen, KeyCode::Char('M'));
+        assert_eq!((screen.missed.by, screen.on_missed), ("miss_bytes", true));
+        assert!(!press(&mut screen, KeyCode::Char('q')));
     }
 }

@@ -1,6 +1,7 @@
 //! What the admin API tells of a running node: objects of both tiers, explain, warming by
 //! sitemap, sweeps.
 
+use crate::support;
 use crate::support::client::HOST;
 use crate::support::*;
 
@@ -37,6 +38,26 @@ fn world() -> World {
 }
 
 impl World {
+    /// Name of the origin's only server, as a part of a path.
+    fn server(&self) -> String {
+        let text = self.call("GET", "/v1/origins", "");
+        let origins: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let name = origins["origins"][0]["servers"][0]["name"].as_str().unwrap_or_default();
+        name.replace(':', "%3A").replace('/', "%2F")
+    }
+
+    /// The body of a GET that is refused as wrong.
+    fn refused(&self, target: &str) -> String {
+        let mut client = self.node.admin();
+        client.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+            self.token
+        ));
+        let answer = client.answer();
+        assert_eq!(answer.status, 400, "{target}");
+        answer.text().to_string()
+    }
+
     fn call(&self, method: &str, target: &str, body: &str) -> String {
         let mut client = self.node.admin();
         client.send(format!(
@@ -94,4 +115,77 @@ fn a_sitemap_is_fetched_through_the_node_and_its_pages_are_hits_then() {
     eventually("the job is done", || world.call("GET", "/v1/warm/1", "").contains("\"done\":2"));
     assert!(world.node.client().get("/w/1").is_hit());
     assert!(world.node.client().get("/w/2").is_hit());
+}
+
+/// A call of the API, and the route of the document that it is one of.
+const CALLS: &[(&str, &str, &str, &str)] = &[
+    ("GET", "/v1/stats", "/v1/stats", ""),
+    ("GET", "/v1/objects?limit=3", "/v1/objects", ""),
+    ("GET", "/v1/objects?tier=disk", "/v1/objects", ""),
+    ("GET", "/v1/explain?url=http://{}/a", "/v1/explain", ""),
+    ("GET", "/v1/explain?url=http://{}/map.xml", "/v1/explain", ""),
+    ("GET", "/v1/explain?url=http://{}/never", "/v1/explain", ""),
+    ("GET", "/v1/top?by=miss_bytes", "/v1/top", ""),
+    ("GET", "/v1/origins", "/v1/origins", ""),
+    (
+        "PUT",
+        "/v1/origins/app/servers/app-server",
+        "/v1/origins/{origin}/servers/{server}",
+        "{\"state\":\"drain\"}",
+    ),
+    (
+        "PUT",
+        "/v1/origins/app/servers/app-server",
+        "/v1/origins/{origin}/servers/{server}",
+        "{\"state\":\"up\",\"weight\":3}",
+    ),
+    ("PUT", "/v1/origins/app", "/v1/origins/{origin}", "{\"switch_to\":\"app\"}"),
+    ("POST", "/v1/warm", "/v1/warm", "http://{}/w/9\n"),
+    ("GET", "/v1/warm", "/v1/warm", ""),
+    ("GET", "/v1/warm/1", "/v1/warm/{id}", ""),
+    ("DELETE", "/v1/warm/1", "/v1/warm/{id}", ""),
+    ("POST", "/v1/purge", "/v1/purge", "{\"everything\":true,\"dry_run\":true}"),
+    ("POST", "/v1/purge", "/v1/purge", "{\"urls\":[\"http://{}/a\"]}"),
+    ("GET", "/v1/explain?url=http://{}/a", "/v1/explain", ""),
+    ("GET", "/v1/purges?since=0", "/v1/purges", ""),
+    ("GET", "/v1/audit", "/v1/audit", ""),
+];
+
+#[test]
+fn the_running_api_answers_as_its_document_says() {
+    let world = world();
+    for path in ["/a", "/map.xml", "/a", "/b"] {
+        world.node.client().get(path);
+    }
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+    let document = parse(&world.call("GET", "/v1/openapi.json", ""));
+    let mut checked = std::collections::BTreeSet::new();
+    for (method, target, path, body) in CALLS {
+        let (target, body) = (target.replace("{}", HOST), body.replace("{}", HOST));
+        let target = match target.contains("app-server") {
+            true => target.replace("app-server", &world.server()),
+            false => target,
+        };
+        let answer = parse(&world.call(method, &target, &body));
+        let operation = &document["paths"][path][method.to_lowercase()];
+        let done = operation["responses"].as_object().and_then(|all| all.iter().next());
+        let (_, done) = done.unwrap_or_else(|| panic!("{method} {path} is in the document"));
+        let schema = &done["content"]["application/json"]["schema"];
+        assert!(schema.is_object(), "{method} {path} has a schema");
+        let wrong = support::schema::departs(&document, schema, &answer, path);
+        assert!(wrong.is_empty(), "{method} {target}: {wrong:#?}");
+        checked.insert((method.to_lowercase(), *path));
+    }
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let content = &operation["responses"]["200"]["content"]["application/json"];
+            let has_schema = content["schema"].is_object();
+            let seen = checked.contains(&(method.clone(), path.as_str()));
+            assert!(seen || !has_schema, "{method} {path} is not tried here");
+        }
+    }
+    let refused = parse(&world.refused("/v1/objects?limit=many"));
+    let schema = serde_json::json!({"$ref": "#/components/schemas/Error"});
+    let wrong = support::schema::departs(&document, &schema, &refused, "error");
+    assert!(wrong.is_empty(), "{wrong:?}");
 }

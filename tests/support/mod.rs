@@ -18,6 +18,7 @@ pub mod node;
 pub mod origin;
 pub mod process;
 pub mod reply;
+pub mod schema;
 pub mod tls;
 
 pub use answer::{Answer, Ended};
