@@ -36,10 +36,10 @@ const ANSWER_MAX: usize = 64 << 20;
 pub struct Target {
     /// Admin listener: address and port, https://HOST:PORT or unix:PATH [default:
     /// $BRINK_ADMIN or 127.0.0.1:8090]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", global = true)]
     admin: Option<String>,
     /// File with the token [default: $BRINK_ADMIN_TOKEN_FILE]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     admin_token_file: Option<PathBuf>,
     /// Authorities of an https:// node's certificate [default: $BRINK_ADMIN_CA or the system's]
     #[arg(long, value_name = "PEM")]
@@ -51,7 +51,7 @@ pub struct Target {
     #[arg(long, value_name = "PEM")]
     admin_key: Option<PathBuf>,
     /// Print the node's JSON instead of text
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
 }
 

@@ -102,12 +102,17 @@ impl Lease {
         matches!(&self.link, Some(Link::Solo(one)) if one.line.is_spoiled())
     }
 
+    /// Whether some of the request is still to be sent.
+    pub fn is_early(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| !upload.is_whole())
+    }
+
     /// The answer ended properly. The connection is kept if it can carry another request
     /// and the request was sent whole.
     pub fn finish(mut self, reusable: bool) {
         let Some(link) = self.link.take() else { return };
         link.leave();
-        let whole = self.upload.as_ref().is_none_or(|upload| upload.is_whole());
+        let whole = !self.is_early();
         if let Link::Solo(one) = link
             && reusable
             && whole

@@ -87,4 +87,6 @@ pub struct Answer {
     /// The `Set-Cookie` that keeps this client with that server. It belongs on an answer
     /// that is for this client alone, and never into the cache.
     pub stick: Option<String>,
+    /// It came before the request's body was sent whole: the rest will not be taken.
+    pub early: bool,
 }

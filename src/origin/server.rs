@@ -304,9 +304,10 @@ impl Server {
         if framing == Framing::Tunnel {
             lease.detach();
         }
+        let early = lease.is_early();
         let between = self.common.options.timeouts.between_bytes;
         let response = response.map(|body| OriginBody::wire(body, framing, lease, between));
-        Ok(Answer { response, server: self.name.clone(), stick: None })
+        Ok(Answer { response, server: self.name.clone(), stick: None, early })
     }
 
     /// A place among the requests in flight, at once or after a bounded wait.

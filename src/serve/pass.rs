@@ -92,14 +92,23 @@ async fn send(
         }
     };
     let received_at = visit.shared.clock.now();
-    let stick = answer.stick;
+    let extra = Extra { stick: answer.stick, closes: answer.early && !visit.conn.http2 };
     let (head, body) = answer.response.into_parts();
     outcome.fwd_status = Some(head.status.as_u16());
     invalidate(&visit, &head);
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return upgrade::switch(visit, head, outcome);
     }
-    finish(visit, (head, body), (requested_at, received_at), outcome, stick)
+    finish(visit, (head, body), (requested_at, received_at), outcome, extra)
+}
+
+/// What this node adds to an answer that it passes on.
+struct Extra {
+    /// The cookie that keeps the client with its server.
+    stick: Option<String>,
+    /// The connection closes after it, because the rest of the request is not taken
+    /// (RFC 9112 9.6: who closes says so).
+    closes: bool,
 }
 
 /// What an unsafe method changed is dropped before its answer goes out (RFC 9111 4.4).
@@ -121,7 +130,8 @@ pub(super) fn relay(visit: Visit, relayed: Relayed, fwd: Fwd) -> Response<Body> 
         ..Outcome::default()
     };
     visit.shared.telemetry.counters.note(Event::Uncacheable, &[why.reason], 1);
-    finish(visit, (head, body), (requested_at, received_at), outcome, stick)
+    let extra = Extra { stick, closes: false };
+    finish(visit, (head, body), (requested_at, received_at), outcome, extra)
 }
 
 /// Whether an answer that is not stored here would not be stored by caches between here
@@ -140,7 +150,7 @@ fn finish(
     (head, body): (response::Parts, OriginBody),
     (requested_at, received_at): (Now, Now),
     outcome: Outcome,
-    stick: Option<String>,
+    extra: Extra,
 ) -> Response<Body> {
     let answer =
         AnswerHead { status: head.status, headers: &head.headers, requested_at, received_at };
@@ -157,11 +167,14 @@ fn finish(
     if let Some(announced) = trailer::announced(&head.headers).filter(|_| wanted) {
         fields.insert(header::TRAILER, announced);
     }
-    if let Some(cookie) = stick.filter(|_| is_private(&visit, &fields)) {
+    if let Some(cookie) = extra.stick.filter(|_| is_private(&visit, &fields)) {
         let secure = if visit.conn.tls.is_some() { "; Secure" } else { "" };
         if let Ok(cookie) = HeaderValue::try_from(format!("{cookie}{secure}")) {
             fields.append(header::SET_COOKIE, cookie);
         }
+    }
+    if extra.closes {
+        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let mut meter = visit.meter();
     meter.answered(head.status.as_u16(), outcome);

@@ -27,6 +27,7 @@ mod key;
 mod lab;
 mod limits;
 mod origin_faults;
+mod origin_nginx;
 mod origin_outage;
 mod origin_tiers;
 mod purge;

@@ -248,7 +248,9 @@ fn an_early_answer_ends_the_exchange_and_the_connection_to_the_origin() {
     let node = Node::before(&origin);
     let mut client = node.client();
     client.send(client::request("POST", "/p", "Content-Length: 100000\r\n")).send("abc");
-    client.answer().expect(413, "big");
+    let answer = client.answer();
+    answer.expect(413, "big");
+    assert_eq!(answer.field("connection").as_deref(), Some("close"), "who closes says so");
     drop(client);
     node.client().get("/b").expect(200, "good");
     assert_ne!(origin.request(0).connection, origin.request(1).connection);

@@ -14,6 +14,7 @@ pub mod frames;
 pub mod gate;
 pub mod h2;
 pub mod load;
+pub mod nginx;
 pub mod node;
 pub mod origin;
 pub mod process;

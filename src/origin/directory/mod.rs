@@ -114,7 +114,8 @@ impl Directory {
         .await
         .map_err(|_| OriginFault::Files("reading a file failed inside the node"))?;
         let (reply, first) = prepared.map_err(trouble)?;
-        Ok(Answer { response: deliver(reply, first), server: self.server.clone(), stick: None })
+        let response = deliver(reply, first);
+        Ok(Answer { response, server: self.server.clone(), stick: None, early: false })
     }
 }
 
