@@ -57,6 +57,10 @@ pub(super) fn reason(word: &str) -> &'static str {
         "second-vote" => "the two independent checks of storability do not agree, so it is not",
         "request-no-store" => "the request said no-store",
         "request-body" => "the request had a body, which is not part of the key",
+        "close-delimited" => {
+            "the body ends with the connection, so a cut cannot be seen; let the origin send \
+             Content-Length, or set store_close_delimited = true in the site's rule"
+        }
         "method" => "only answers to GET are stored",
         "bypass" => "the site's rule says cache = false",
         "tag-too-long" => "one of its purge tags is longer than 1,024 bytes; shorten it",

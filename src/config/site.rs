@@ -87,6 +87,7 @@ fn policy(table: &mut Table<'_>, from: &Policy) -> Policy {
             YEAR,
         ),
         stale_if_error: table.time("stale_if_error", grace.unwrap_or(from.stale_if_error), YEAR),
+        store_close_delimited: table.flag("store_close_delimited", from.store_close_delimited),
         store_set_cookie: table.flag("store_set_cookie", from.store_set_cookie),
         replay_set_cookie: table.flag("replay_set_cookie", from.replay_set_cookie),
         honour_client_no_cache: table.flag("honour_client_no_cache", from.honour_client_no_cache),

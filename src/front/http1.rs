@@ -24,7 +24,7 @@ use super::options::Limits;
 use super::pulse::{Phase, Pulse, Verdict};
 use super::service::Service;
 use super::straight::Underway;
-use super::wire::Wire;
+use super::wire::{self, Wire};
 
 /// The stream under hyper.
 pub(crate) struct Http1Io<H: Handler> {
@@ -117,7 +117,7 @@ impl<H: Handler> Drop for Http1Io<H> {
     fn drop(&mut self) {
         self.end_underway(false);
         if self.pulse.verdict() == Verdict::Abort {
-            self.wire.reset();
+            wire::reset(&self.wire);
         }
         self.pulse.enter(Phase::Gone);
     }

@@ -17,7 +17,7 @@ use super::frames::{Budgets, DATA, Flood, PREFACE_LEN, Walk, goaway};
 use super::gate::Lease;
 use super::pulse::{Phase, Pulse, Verdict};
 use super::stats::{Stats, count};
-use super::wire::Wire;
+use super::wire::{self, Wire};
 
 /// hyper's handle.
 pub(crate) struct Http2Io(pub(crate) Arc<Mutex<Shared>>);
@@ -178,7 +178,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         if self.pulse.verdict() == Verdict::Abort {
-            self.wire.reset();
+            wire::reset(&self.wire);
         }
         self.pulse.enter(Phase::Gone);
     }

@@ -159,13 +159,13 @@ impl Server {
                     (Some(name), Some(config)) => {
                         wire::handshake(stream, config.clone(), name.clone()).await?
                     }
-                    _ => Wire::Tcp(stream),
+                    _ => Wire::Plain(stream),
                 }
             }
         };
         self.counters.connections.fetch_add(1, Ordering::Relaxed);
         let idle = options.pool.idle_timeout;
-        if wire.is_h2() || options.http2 == Http2::Only {
+        if wire::is_h2(&wire) || options.http2 == Http2::Only {
             self.speaks_h2.store(true, Ordering::Relaxed);
             return Ok(Link::Shared(link::start_http2(wire, idle).await?));
         }

@@ -187,6 +187,9 @@ impl Server {
                     return self.answer(response, lease, h2, slow).map(|answer| (answer, again));
                 }
                 Err(request::Unsent { fault, back }) => {
+                    if matches!(fault, OriginFault::Broken(_) | OriginFault::Odd(_)) {
+                        lease.spoil();
+                    }
                     let silent = !line.is_some_and(|line| line.has_begun());
                     let raced = matches!(fault, OriginFault::Broken(_)) && silent;
                     // What was never written may go out again whatever its method.

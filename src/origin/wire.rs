@@ -1,46 +1,31 @@
-//! A byte stream to an origin, whatever it runs over, and how it is opened.
+//! How a byte stream to an origin is opened.
 //!
-//! An enum and not a boxed trait: one jump less for each read, and hyper's vectored
-//! writes keep working. Addresses are raced as in RFC 8305: the families alternate and
+//! Addresses are raced as in RFC 8305: the families alternate and
 //! the next one starts when the one before failed or 250 ms went by.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::fault::OriginFault;
+use crate::base::Stream;
 
 /// An open connection.
-#[derive(Debug)]
-pub enum Wire {
-    /// Plain TCP.
-    Tcp(TcpStream),
-    /// A Unix socket.
-    Unix(UnixStream),
-    /// TLS over TCP.
-    Tls(Box<TlsStream<TcpStream>>),
-    /// A pipe to somebody in this process.
-    Pipe(DuplexStream),
-}
+pub type Wire = Stream<TlsStream<TcpStream>>;
 
-impl Wire {
-    /// Whether ALPN agreed on HTTP/2.
-    pub fn is_h2(&self) -> bool {
-        match self {
-            Wire::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
-            Wire::Tcp(_) | Wire::Unix(_) | Wire::Pipe(_) => false,
-        }
+/// Whether ALPN agreed on HTTP/2.
+pub fn is_h2(wire: &Wire) -> bool {
+    match wire {
+        Stream::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        Stream::Plain(_) | Stream::Unix(_) | Stream::Pipe(_) => false,
     }
 }
 
@@ -166,76 +151,6 @@ pub fn proxy_header(client: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
         None => out.extend_from_slice(&[0x20, 0x00, 0, 0]),
     }
     out
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Wire::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Wire::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-            Wire::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-            Wire::Pipe(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Wire::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Wire::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-            Wire::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-            Wire::Pipe(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Wire::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Wire::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Wire::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Wire::Pipe(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Wire::Tcp(stream) => stream.is_write_vectored(),
-            Wire::Unix(stream) => stream.is_write_vectored(),
-            Wire::Tls(stream) => stream.is_write_vectored(),
-            Wire::Pipe(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Wire::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Wire::Unix(stream) => Pin::new(stream).poll_flush(cx),
-            Wire::Tls(stream) => Pin::new(stream).poll_flush(cx),
-            Wire::Pipe(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Wire::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Wire::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-            Wire::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-            Wire::Pipe(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
 }
 
 /// Head start of an address before the next one is tried beside it (RFC 8305 5).

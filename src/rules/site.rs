@@ -147,6 +147,9 @@ pub struct Policy {
     /// `stale-if-error` when the origin states none (RFC 9111 4.2.4 allows it to a cache
     /// that cannot reach the origin, unless the answer forbids it).
     pub stale_if_error: Duration,
+    /// Store answers whose body ends with the connection. Nothing tells a server that died
+    /// from one that finished there (RFC 9112 8), unless the connection broke by a reset.
+    pub store_close_delimited: bool,
     /// Store answers that set cookies (the `Set-Cookie` field is then dropped).
     pub store_set_cookie: bool,
     /// With `store_set_cookie`: keep the cookies and replay them to everybody, as
@@ -199,6 +202,7 @@ impl Default for Policy {
             heuristic_max: Duration::from_secs(86_400),
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::from_secs(86_400),
+            store_close_delimited: true,
             store_set_cookie: false,
             replay_set_cookie: false,
             honour_client_no_cache: true,

@@ -17,7 +17,7 @@ use super::interim;
 use super::routing::{Place, Routing};
 use crate::base::Now;
 use crate::front::Connection;
-use crate::origin::{Answer, OriginBody, Outgoing};
+use crate::origin::{Answer, Framing, OriginBody, Outgoing};
 use crate::rules::asked::Asked;
 use crate::rules::entry::Entry;
 use crate::rules::fault::Fault;
@@ -25,6 +25,9 @@ use crate::rules::forward::{self, Purpose};
 use crate::rules::key::Key;
 use crate::rules::settle::{self, AnswerHead, FillRequest, Settlement, Uncacheable};
 use crate::store::spool::Reader;
+
+/// Only the end of the connection ends the body, so that a cut looks like an end.
+const UNENDED: Uncacheable = Uncacheable { reason: "close-delimited", remember: true };
 
 /// Everything a fetch needs, owned.
 pub(super) struct Order {
@@ -171,6 +174,14 @@ async fn land(
     let status = arrived.head.status.as_u16();
     let hash = order.key.hash();
     match settlement {
+        Settlement::Store(_)
+            if arrived.body.framing() == Framing::Close
+                && !order.place.policy().store_close_delimited =>
+        {
+            let ttl = shared.options.uncacheable_memo;
+            shared.memos.remember_uncacheable(hash, arrived.received_at, ttl);
+            relay(&lead, arrived, UNENDED, client);
+        }
         Settlement::Store(storable) => {
             let limit = order.place.policy().object_max;
             let filling = fill::Filling { lead, key: order.key, status, client, limit };

@@ -255,3 +255,16 @@ fn an_early_answer_ends_the_exchange_and_the_connection_to_the_origin() {
     node.client().get("/b").expect(200, "good");
     assert_ne!(origin.request(0).connection, origin.request(1).connection);
 }
+
+#[test]
+fn a_body_that_ends_with_the_connection_is_kept_unless_the_site_says_no() {
+    let origin = Origin::start(|_| reply(format!("{OK}\r\nhello")).cut());
+    let node = Node::before(&origin);
+    node.client().get("/a").expect(200, "hello");
+    node.client().get("/a").expect_hit("hello");
+    let node = Node::with_site(&origin, "store_close_delimited = false");
+    node.client().get("/a").expect(200, "hello");
+    let again = node.client().get("/a");
+    again.expect(200, "hello");
+    assert!(again.cache_status().contains("fwd=uri-miss"), "{}", again.head);
+}

@@ -6,6 +6,7 @@ mod faults;
 mod files;
 mod fleets;
 mod framing;
+mod http2;
 mod outliers;
 mod pooling;
 mod reach;
