@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::rules::entry::Entry;
 use crate::rules::ledger::{Ledger, Verdict};
+use crate::rules::pieces;
 use crate::rules::purge::What;
 
 /// What passes found for one call.
@@ -109,7 +110,7 @@ impl Job {
     /// disk tier is looked through next.
     pub(super) fn look(&mut self, entry: &Entry, remember: bool) {
         if self.hits(&entry.key, &entry.tags, entry.seq) {
-            self.count(entry.weight());
+            self.count(&entry.key, entry.weight());
             if remember {
                 self.seen.insert(xxh3_64(&entry.key));
             }
@@ -119,7 +120,7 @@ impl Job {
     /// Counts a record of the disk tier unless its copy in memory was counted.
     pub(super) fn look_on_disk(&mut self, key: &[u8], tags: &[Box<str>], seq: u64, bytes: u64) {
         if self.hits(key, tags, seq) && !self.seen.contains(&xxh3_64(key)) {
-            self.count(bytes);
+            self.count(key, bytes);
         }
     }
 
@@ -127,9 +128,10 @@ impl Job {
         (self.is_dry() || seq < self.seq) && self.tester.verdict_of(key, tags, 0) == Verdict::Gone
     }
 
-    fn count(&self, bytes: u64) {
+    /// A piece counts with its bytes alone: the answer it belongs to is its manifest.
+    fn count(&self, key: &[u8], bytes: u64) {
         let mut found = self.found.lock();
-        found.matched += 1;
+        found.matched += u64::from(!pieces::is_piece(key));
         if !self.soft {
             found.freed_bytes += bytes;
         }

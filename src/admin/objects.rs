@@ -22,6 +22,7 @@ use crate::rules::entry::{Entry, Slot};
 use crate::rules::freshness::LifetimeSource;
 use crate::rules::key::Key;
 use crate::rules::ledger::Verdict;
+use crate::rules::pieces;
 use crate::rules::purge::{Subject, What};
 use crate::store::Keep;
 
@@ -107,7 +108,7 @@ impl Object {
             tier,
             on_disk: tier == "disk",
             status: entry.head.status.as_u16(),
-            bytes: entry.body_len(),
+            bytes: entry.content_len(),
             weight: entry.weight(),
             age_s: entry.freshness.age_ms(now) / 1000,
             ttl_s: entry.freshness.ttl_ms(now).div_euclid(1000),
@@ -213,7 +214,7 @@ impl Page {
     fn wants(&self, key: &[u8]) -> bool {
         let full = self.keys.len() >= self.limit
             && self.keys.last_key_value().is_some_and(|(last, _)| **last < *key);
-        *key > *self.after && !full
+        *key > *self.after && !full && !pieces::is_piece(key)
     }
 
     fn held(&mut self, key: &[u8], add: impl FnOnce(&mut Held)) {

@@ -10,10 +10,11 @@ use toml::de::DeValue;
 
 use super::reader::{Table, YEAR};
 use super::value::{duration, kind, texts};
+use crate::rules::pieces::PIECE;
 use crate::rules::site::{Match, Policy, QueryKey, Rule, Site};
 
 /// Largest body that may be stored at all: 1 TiB.
-const OBJECT_MAX: Range<u64> = 0..1 << 40;
+const OBJECT_MAX: Range<u64> = 0..(1 << 40) + 1;
 
 /// Reads every `[[site]]` of the document.
 pub fn sites(root: &mut Table<'_>) -> Vec<Site> {
@@ -97,6 +98,7 @@ fn policy(table: &mut Table<'_>, from: &Policy) -> Policy {
         variants_max: table.number("variants_max", from.variants_max as u64, 1..1_001) as usize,
         tag_fields: lower(table.list("tag_fields", &from.tag_fields)),
         object_max: table.size("object_max", from.object_max, OBJECT_MAX),
+        pieces_from: table.size("pieces_from", from.pieces_from, PIECE..OBJECT_MAX.end),
     }
 }
 

@@ -29,13 +29,20 @@ pub enum Extent {
         /// Length of the whole representation, if the origin said it.
         total: Option<u64>,
     },
+    /// None: this is the manifest of an object in pieces (`rules::pieces`).
+    Pieces {
+        /// Length of the representation in bytes.
+        total: u64,
+        /// What its pieces are found by.
+        version: u128,
+    },
 }
 
 impl Extent {
     /// Offsets of the first and last byte held of a part; `None` for a whole.
     pub fn held(self) -> Option<(u64, u64)> {
         match self {
-            Extent::Whole => None,
+            Extent::Whole | Extent::Pieces { .. } => None,
             Extent::Part { first, last, .. } => Some((first, last)),
         }
     }
@@ -90,6 +97,24 @@ impl Entry {
     /// Length of the stored body in bytes.
     pub fn body_len(&self) -> u64 {
         self.body.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    /// Length of the representation, or of the part of it, that this entry stands for.
+    pub fn content_len(&self) -> u64 {
+        match self.extent {
+            Extent::Pieces { total, .. } => total,
+            Extent::Whole | Extent::Part { .. } => self.body_len(),
+        }
+    }
+
+    /// Whether it stands for the whole representation, in one or in pieces.
+    pub fn is_whole(&self) -> bool {
+        !matches!(self.extent, Extent::Part { .. })
+    }
+
+    /// Whether the body is kept in pieces.
+    pub fn in_pieces(&self) -> bool {
+        matches!(self.extent, Extent::Pieces { .. })
     }
 
     /// Honest weight in bytes: everything that goes when this entry goes.

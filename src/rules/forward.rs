@@ -31,8 +31,13 @@ pub enum Purpose<'a> {
     Upgrade,
     /// A whole representation for the cache.
     Fill,
-    /// The client's single range, kept as a part.
-    FillRange,
+    /// A range, kept as a part or in pieces: the client's own, or one of the node's.
+    FillRange {
+        /// What goes as `Range`.
+        range: &'a HeaderValue,
+        /// What goes as `If-Range`.
+        if_range: Option<&'a HeaderValue>,
+    },
     /// Validation of a stored response, or its replacement.
     Revalidate(&'a Entry),
     /// The rest of a stored beginning.
@@ -147,7 +152,7 @@ fn hops(fields: &HeaderMap) -> Option<u64> {
 fn method(sent: &Method, purpose: Purpose<'_>) -> Method {
     match purpose {
         Purpose::Pass | Purpose::Upgrade | Purpose::Revalidate(_) => sent.clone(),
-        Purpose::Fill | Purpose::FillRange | Purpose::Complete(_) => Method::GET,
+        Purpose::Fill | Purpose::FillRange { .. } | Purpose::Complete(_) => Method::GET,
     }
 }
 
@@ -186,10 +191,10 @@ fn is_forwarded(name: &HeaderName, purpose: Purpose<'_>, trusted: bool) -> bool 
     let conditional = CONDITIONS.iter().any(|condition| condition == name);
     match purpose {
         Purpose::Pass | Purpose::Upgrade => true,
-        Purpose::FillRange => !conditional && !is_content(name),
-        Purpose::Fill | Purpose::Revalidate(_) | Purpose::Complete(_) => {
-            !conditional && !is_content(name) && *name != header::RANGE
-        }
+        Purpose::Fill
+        | Purpose::FillRange { .. }
+        | Purpose::Revalidate(_)
+        | Purpose::Complete(_) => !conditional && !is_content(name) && *name != header::RANGE,
     }
 }
 
@@ -263,7 +268,13 @@ fn put_trailers(fields: &mut HeaderMap, sent: &HeaderMap) {
 /// Our own conditions and range.
 fn put_conditions(fields: &mut HeaderMap, purpose: Purpose<'_>) {
     match purpose {
-        Purpose::Pass | Purpose::Upgrade | Purpose::Fill | Purpose::FillRange => {}
+        Purpose::Pass | Purpose::Upgrade | Purpose::Fill => {}
+        Purpose::FillRange { range, if_range } => {
+            fields.insert(header::RANGE, range.clone());
+            if let Some(validator) = if_range {
+                fields.insert(header::IF_RANGE, validator.clone());
+            }
+        }
         Purpose::Revalidate(entry) => {
             let put = |fields: &mut HeaderMap, name: HeaderName, value: Option<&[u8]>| {
                 if let Some(Ok(value)) = value.map(HeaderValue::from_bytes) {

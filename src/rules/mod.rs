@@ -20,6 +20,7 @@ pub mod list;
 pub mod normalise;
 pub mod outcome;
 pub mod partial;
+pub mod pieces;
 pub mod plan;
 pub mod purge;
 mod purge_record;

@@ -1,13 +1,13 @@
 //! Stored parts: reading a 206 (RFC 9110 14.4, 15.3.7) and joining two (RFC 9111 3.4).
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::entry::{Entry, Extent};
-use super::range::{self, Spec};
+use super::range::{self, Span, Spec};
 
 /// `Content-Range` of a single part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub fn prefix(stored: &Entry, fields: &HeaderMap) -> Option<(SmallVec<[Bytes; 1]
 pub fn combine(old: &Entry, new: &Entry) -> Option<Entry> {
     let (extent, body) = joined(old, new)?;
     let head = new.head.joined(match extent {
-        Extent::Whole => StatusCode::OK,
+        Extent::Whole | Extent::Pieces { .. } => StatusCode::OK,
         Extent::Part { .. } => StatusCode::PARTIAL_CONTENT,
     });
     Some(Entry {
@@ -154,6 +154,23 @@ pub fn same_strong_validator(stored: &Entry, fields: &HeaderMap) -> bool {
         return false;
     };
     old == new.as_bytes() && old.starts_with(b"\"") && old.len() >= 2
+}
+
+/// The range that a request wants of a part that it was widened to, if it is all there; a
+/// suffix is never widened and is the part as it came.
+pub fn cut(method: &Method, fields: &HeaderMap, part: Extent) -> Option<Span> {
+    let Extent::Part { first, last, total } = part else { return None };
+    let specs = range::asked(method, fields)?;
+    let [spec] = specs.as_slice() else { return None };
+    let end = total.and_then(|total| total.checked_sub(1));
+    let span = match *spec {
+        Spec::Closed(low, high) => Span { first: low, last: end.map_or(high, |e| high.min(e)) },
+        Spec::From(low) if end == Some(last) => Span { first: low, last },
+        Spec::From(_) => return None,
+        Spec::Suffix(_) => Span { first, last },
+    };
+    let inside = first <= span.first && span.first <= span.last && span.last <= last;
+    inside.then_some(span)
 }
 
 /// `length` bytes of `pieces` from `skip` on, shared.

@@ -123,23 +123,17 @@ fn miss(question: &Question<'_>, fwd: Fwd) -> Plan {
         Some([Spec::From(first)]) if *first > 0 => {}
         _ => return Plan::Miss(fwd),
     }
-    // A condition that we could only evaluate on the whole.
-    if question.headers.contains_key(header::IF_RANGE) {
-        return Plan::Miss(fwd);
-    }
     Plan::MissRange(fwd)
 }
 
 /// Something stored matches the request.
 fn stored(question: &Question<'_>, control: &RequestControl, entry: &Arc<Entry>) -> Plan {
     let usable = use_of(question, control, entry);
-    if entry.extent == Extent::Whole || covers(question, entry) {
+    if entry.is_whole() || covers(question, entry) {
         return match usable {
             Use::Fresh => Plan::Hit(entry.clone()),
             Use::Stale => Plan::StaleHit(entry.clone()),
-            Use::Ask(fwd) if entry.extent == Extent::Whole => {
-                Plan::Revalidate { entry: entry.clone(), fwd }
-            }
+            Use::Ask(fwd) if entry.is_whole() => Plan::Revalidate { entry: entry.clone(), fwd },
             Use::Ask(fwd) => miss(question, fwd),
         };
     }

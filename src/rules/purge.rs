@@ -12,6 +12,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use thiserror::Error;
 
 use super::asked::Scheme;
+use super::pieces;
 
 /// Longest tag in bytes.
 pub const TAG_MAX: usize = 1024;
@@ -150,6 +151,8 @@ pub struct Subject<'a> {
 impl<'a> Subject<'a> {
     /// Takes a key text apart; `None` if it is not one.
     pub fn of(key: &'a [u8], tags: &'a [Box<str>]) -> Option<Self> {
+        // A piece is hit by whatever hits its object.
+        let key = pieces::object_of(key);
         let (scheme, rest) = match key.strip_prefix(b"https://") {
             Some(rest) => (Scheme::Https, rest),
             None => (Scheme::Http, key.strip_prefix(b"http://")?),

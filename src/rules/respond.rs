@@ -9,7 +9,7 @@
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::entry::{Entry, Extent};
+use super::entry::Entry;
 use super::hop;
 use super::lifetime::AnswerHead;
 use super::outcome::Outcome;
@@ -37,7 +37,7 @@ pub struct Dress<'a> {
 pub fn full(entry: &Entry, dress: &Dress<'_>) -> (StatusCode, HeaderMap) {
     let mut fields = stored(entry, dress);
     if has_content(entry.head.status) {
-        put_number(&mut fields, header::CONTENT_LENGTH, entry.body_len());
+        put_number(&mut fields, header::CONTENT_LENGTH, entry.content_len());
     }
     (entry.head.status, fields)
 }
@@ -180,7 +180,7 @@ fn stored(entry: &Entry, dress: &Dress<'_>) -> HeaderMap {
     put_number(&mut fields, header::AGE, age.min(u64::from(super::control::DELTA_MAX)));
     fields.append(header::VIA, dress.via.clone());
     put_status(&mut fields, dress);
-    if entry.extent == Extent::Whole && entry.head.status == StatusCode::OK {
+    if entry.is_whole() && entry.head.status == StatusCode::OK {
         fields.entry(header::ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
     }
     fields

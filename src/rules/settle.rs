@@ -55,7 +55,7 @@ pub fn settle(
         }
         if answer.status == StatusCode::NOT_MODIFIED {
             return match selects(answer.headers, entry) {
-                true => Settlement::Freshen(freshen(ask, answer, policy, entry)),
+                true => confirmed(freshen(ask, answer, policy, entry), entry),
                 false => Settlement::Refetch,
             };
         }
@@ -113,6 +113,16 @@ fn selects(fields: &HeaderMap, entry: &Entry) -> bool {
     match (fields.get(header::LAST_MODIFIED), entry.head.find(&header::LAST_MODIFIED)) {
         (Some(new), Some(old)) => new.as_bytes().trim_ascii() == old.trim_ascii(),
         _ => true,
+    }
+}
+
+/// Pieces are tied to the validators word for word: a 304 that changes them (from a weak
+/// tag to a strong one, say) confirms the meaning but not the bytes.
+fn confirmed(fresh: Arc<Entry>, entry: &Entry) -> Settlement {
+    let same = |name: &HeaderName| fresh.head.find(name) == entry.head.find(name);
+    match entry.in_pieces() && !(same(&header::ETAG) && same(&header::LAST_MODIFIED)) {
+        true => Settlement::Refetch,
+        false => Settlement::Freshen(fresh),
     }
 }
 
@@ -178,7 +188,7 @@ fn freshen(
 fn merge(entry: &Entry, answer: &AnswerHead<'_>, policy: &Policy) -> HeaderMap {
     let mut merged = entry.head.to_map(answer.headers.len());
     let listed = hop::listed(answer.headers);
-    let part = entry.extent != Extent::Whole;
+    let part = !entry.is_whole();
     let taken = |name: &HeaderName| {
         !(hop::is_hop(name)
             || listed.contains(name)
@@ -209,7 +219,7 @@ fn by_head(
     entry: &Arc<Entry>,
 ) -> Settlement {
     let length = match entry.extent {
-        Extent::Whole => Some(entry.body_len()),
+        Extent::Whole | Extent::Pieces { .. } => Some(entry.content_len()),
         Extent::Part { total, .. } => total,
     };
     let said = answer.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());

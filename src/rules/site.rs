@@ -172,6 +172,8 @@ pub struct Policy {
     pub tag_fields: Vec<String>,
     /// Largest body that is stored.
     pub object_max: u64,
+    /// Longer bodies are kept in pieces (`rules::pieces`).
+    pub pieces_from: u64,
 }
 
 /// What of the query belongs to the key.
@@ -213,7 +215,8 @@ impl Default for Policy {
             tag_fields: ["surrogate-key", "cache-tag", "edge-cache-tag", "xkey", "cache-groups"]
                 .map(str::to_owned)
                 .to_vec(),
-            object_max: 1 << 30,
+            object_max: 1 << 40,
+            pieces_from: 8 << 20,
         }
     }
 }

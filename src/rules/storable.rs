@@ -21,7 +21,7 @@ use super::key::Key;
 use super::lifetime::{self, AnswerHead};
 use super::site::Policy;
 use super::variant::{self, Varies, Vary};
-use super::{control, date, hop, partial, tags, targeted};
+use super::{control, date, hop, partial, pieces, tags, targeted};
 
 /// The request that an answer belongs to, as far as storing is concerned.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +86,21 @@ impl Storable {
         })
     }
 
+    /// Length of the representation if it is to be kept in pieces: longer than the policy
+    /// says, and a part only if others can be tied to it.
+    pub fn large(&self, policy: &Policy) -> Option<u64> {
+        let total = match (self.extent, self.head.status) {
+            (Extent::Whole, StatusCode::OK) => self.expected_len?,
+            (Extent::Part { total: Some(total), .. }, StatusCode::PARTIAL_CONTENT) => {
+                pieces::validator(&self.head)?;
+                total
+            }
+            _ => return None,
+        };
+        let large = total > policy.pieces_from && total <= policy.object_max;
+        (large && self.prefix.is_empty()).then_some(total)
+    }
+
     /// The surrogate keys, sorted, without duplicates.
     pub fn tags(&self) -> &[Box<str>] {
         &self.tags
@@ -114,7 +129,12 @@ pub fn storable(
         StatusCode::PARTIAL_CONTENT => {
             let part = partial::part_of(ask.range, answer.headers, length)
                 .ok_or(Uncacheable { reason: "content-range", remember: true })?;
-            (part, part.held().map(|held| held.1 - held.0 + 1))
+            let length = part.held().map(|held| held.1 - held.0 + 1);
+            match part {
+                // A part that is all of it is the whole (RFC 9110 15.3.7.3).
+                Extent::Part { first: 0, total, .. } if total == length => (Extent::Whole, length),
+                part => (part, length),
+            }
         }
         _ => (Extent::Whole, length),
     };
@@ -126,6 +146,10 @@ pub fn storable(
     }
     let head = head_of(answer, &control, policy)
         .ok_or(Uncacheable { reason: "head-too-large", remember: true })?;
+    let head = match extent == Extent::Whole && head.status == StatusCode::PARTIAL_CONTENT {
+        true => head.joined(StatusCode::OK),
+        false => head,
+    };
     let tags = match tags::tags(answer.headers, &policy.tag_fields) {
         Ok(tags) => tags,
         Err(limit) => return no(limit.word()),

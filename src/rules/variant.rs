@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName};
 
-use super::entry::{Entry, Extent, Slot};
+use super::entry::{Entry, Slot};
 use super::list;
 use super::normalise;
 use super::partial;
@@ -93,7 +93,7 @@ pub fn join(slot: Option<&Slot>, entry: Arc<Entry>, variants_max: usize) -> Slot
     let mut joined = Slot::one(entry.clone());
     // An answer that varies on nothing matches every request: older ones are never asked
     // again. A part is no such answer for those who want the whole.
-    let replaces_all = entry.vary.is_none() && entry.extent == Extent::Whole;
+    let replaces_all = entry.vary.is_none() && entry.is_whole();
     let older = slot.into_iter().flat_map(|slot| &slot.variants);
     for old in older.filter(|old| !replaces_all && old.vary != entry.vary) {
         if joined.variants.len() < variants_max.max(1) {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::log::Meter;
+use super::pieces::PieceBody;
 use crate::origin::OriginBody;
 use crate::rules::entry::Entry;
 use crate::rules::fault::Fault;
@@ -36,6 +37,8 @@ enum Kind {
     /// A body on its way in, cut to `first..=last`.
     Spool(SpoolBody),
     Relay(OriginBody),
+    /// Of an object in pieces.
+    Pieces(Box<PieceBody>),
     /// Parts of a multipart answer, made up front: each a shared slice or a short header.
     Parts {
         parts: std::vec::IntoIter<Bytes>,
@@ -95,6 +98,11 @@ impl Body {
     /// The origin's own body, not shared.
     pub fn relay(body: OriginBody) -> Self {
         Body { kind: Kind::Relay(body), meter: None }
+    }
+
+    /// What is wanted of an object in pieces.
+    pub(super) fn pieces(body: PieceBody) -> Self {
+        Body { kind: Kind::Pieces(Box::new(body)), meter: None }
     }
 
     /// Several buffers in order.
@@ -197,6 +205,9 @@ impl HttpBody for Body {
             Kind::Spool(spool) => spool.poll_next(cx).map(|next| {
                 next.map(|data| data.map(Frame::data).map_err(|fault| Cut(fault).into()))
             }),
+            Kind::Pieces(body) => body.poll_next(cx).map(|next| {
+                next.map(|data| data.map(Frame::data).map_err(|fault| Cut(fault).into()))
+            }),
             Kind::Relay(body) => Pin::new(body).poll_frame(cx).map(|next| {
                 next.map(|frame| frame.map(swept).map_err(|it| Cut(it.fault()).into()))
             }),
@@ -221,6 +232,7 @@ impl HttpBody for Body {
             Kind::Stored(stored) => stored.left == 0,
             Kind::Parts { left, .. } => *left == 0,
             Kind::Spool(spool) => spool.left == Some(0),
+            Kind::Pieces(body) => body.left() == 0,
             Kind::Relay(body) => body.is_end_stream(),
         }
     }
@@ -232,6 +244,7 @@ impl HttpBody for Body {
             Kind::Stored(stored) => SizeHint::with_exact(stored.left),
             Kind::Parts { left, .. } => SizeHint::with_exact(*left),
             Kind::Spool(spool) => spool.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Kind::Pieces(body) => SizeHint::with_exact(body.left()),
             Kind::Relay(body) => body.size_hint(),
         }
     }

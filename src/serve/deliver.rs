@@ -11,8 +11,10 @@ use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::body::Body;
 use super::exchange::Visit;
+use super::pieces::{PieceBody, Segment};
 use crate::rules::entry::{Entry, Extent};
 use crate::rules::outcome::Outcome;
+use crate::rules::partial;
 use crate::rules::range::{self, Span, Wanted};
 use crate::rules::respond::{self, Dress};
 use crate::rules::validate::{self, Validators, Verdict};
@@ -34,9 +36,45 @@ pub(super) fn streaming(
     deliver(visit, head, Held::Coming { reader, total }, outcome)
 }
 
+/// Answers from a manifest: `body` finds its pieces.
+pub(super) fn pieces(
+    visit: &mut Visit,
+    manifest: &Arc<Entry>,
+    body: PieceBody,
+    outcome: Outcome,
+) -> Response<Body> {
+    deliver(visit, manifest, Held::Pieces(body), outcome)
+}
+
+/// Which bytes of `entry` the answer to this request will carry; none if it has no body.
+pub(super) fn bytes_wanted(visit: &Visit, entry: &Entry) -> Vec<Span> {
+    let (method, fields) = (&visit.parts.method, &visit.parts.headers);
+    let full = !validate::is_conditional(fields)
+        || validate::evaluate(method, fields, &Validators::of_head(&entry.head)) == Verdict::Full;
+    let total = entry.content_len();
+    if *method == Method::HEAD || !full || total == 0 {
+        return Vec::new();
+    }
+    match range::wanted(method, fields, entry, total) {
+        Wanted::Whole => vec![Span { first: 0, last: total - 1 }],
+        Wanted::One(span) => vec![span],
+        Wanted::Many(spans) => spans,
+        Wanted::Unsatisfiable => Vec::new(),
+    }
+}
+
+/// Whether a part on its way in holds the range that this client wants.
+pub(super) fn suits(visit: &Visit, head: &Entry) -> bool {
+    let (method, fields) = (&visit.parts.method, &visit.parts.headers);
+    head.is_whole()
+        || (range::if_range_holds(fields, head)
+            && partial::cut(method, fields, head.extent).is_some())
+}
+
 /// Where the body is.
 enum Held {
     Stored,
+    Pieces(PieceBody),
     Coming { reader: Reader, total: Option<u64> },
 }
 
@@ -44,7 +82,7 @@ impl Held {
     /// Length of what is held, if known.
     fn len(&self, entry: &Entry) -> Option<u64> {
         match self {
-            Held::Stored => Some(entry.body_len()),
+            Held::Stored | Held::Pieces(_) => Some(entry.content_len()),
             Held::Coming { total, .. } => *total,
         }
     }
@@ -54,6 +92,11 @@ impl Held {
         match self {
             Held::Stored => Body::stored(entry, skip, left.unwrap_or(entry.body_len())),
             Held::Coming { reader, .. } => Body::spool(reader, skip, left),
+            Held::Pieces(body) => {
+                let left = left.unwrap_or(entry.content_len()).max(1);
+                let span = Span { first: skip, last: skip.saturating_add(left - 1) };
+                Body::pieces(body.of(vec![Segment::Bytes(span)]))
+            }
         }
     }
 }
@@ -70,7 +113,12 @@ fn deliver(visit: &mut Visit, entry: &Arc<Entry>, held: Held, outcome: Outcome) 
         now,
         outcome: &outcome,
     };
-    let ((status, fields), body) = choose(visit, entry, held, &dress);
+    // What has just come from the origin is its own answer and carries its own age.
+    let news = matches!(held, Held::Pieces(_)) && matches!(outcome.fwd_status, Some(200 | 206));
+    let ((status, mut fields), body) = choose(visit, entry, held, &dress);
+    if news && fields.get(header::AGE).is_some_and(|age| age == "0") {
+        fields.remove(header::AGE);
+    }
     let is_head = visit.parts.method == Method::HEAD;
     let body = if is_head { Body::empty() } else { body };
     meter.answered(status.as_u16(), outcome);
@@ -96,12 +144,18 @@ fn choose(visit: &Visit, entry: &Arc<Entry>, held: Held, dress: &Dress<'_>) -> C
         }
     }
     let (first, total) = match entry.extent {
-        Extent::Whole => (0, held.len(entry)),
+        Extent::Whole | Extent::Pieces { .. } => (0, held.len(entry)),
         Extent::Part { first, total, .. } => (first, total),
     };
-    // A part on its way in is the very range that this client asked for.
-    if matches!((&held, entry.extent), (Held::Coming { .. }, Extent::Part { .. })) {
-        return all(entry, held, dress);
+    if let (Held::Coming { .. }, Extent::Part { first, .. }) = (&held, entry.extent) {
+        // A part on its way in is the range that this client asked for, or a wider one.
+        return match partial::cut(method, fields, entry.extent) {
+            Some(span) if entry.extent.held() != Some((span.first, span.last)) => {
+                let body = held.body(entry, span.first - first, Some(span.len()));
+                (respond::partial(entry, span, total, dress), body)
+            }
+            _ => all(entry, held, dress),
+        };
     }
     let rangeable = matches!(entry.head.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
     if !(rangeable && fields.contains_key(header::RANGE)) {
@@ -170,11 +224,20 @@ fn many(
     }
     let boundary = format!("{:032x}", rand::random::<u128>());
     let multipart = respond::multipart(entry, spans, total, &boundary, dress);
+    if let Held::Pieces(body) = held {
+        let mut segments = Vec::with_capacity(spans.len() * 2 + 1);
+        for (span, opening) in spans.iter().zip(multipart.openings) {
+            segments.push(Segment::Text(Bytes::from(opening)));
+            segments.push(Segment::Bytes(*span));
+        }
+        segments.push(Segment::Text(Bytes::from(multipart.closing)));
+        return (multipart.head, Body::pieces(body.of(segments)));
+    }
     let mut parts: Vec<Bytes> = Vec::with_capacity(spans.len() * 2 + 1);
     for (span, opening) in spans.iter().zip(multipart.openings) {
         parts.push(Bytes::from(opening));
         let skip = span.first.saturating_sub(first);
-        parts.extend(crate::rules::partial::slice(&entry.body, skip, span.len()));
+        parts.extend(partial::slice(&entry.body, skip, span.len()));
     }
     parts.push(Bytes::from(multipart.closing));
     (multipart.head, Body::parts(parts))

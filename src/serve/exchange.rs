@@ -22,7 +22,7 @@ use super::Shared;
 use super::body::Body;
 use super::log::Meter;
 use super::routing::{Place, Routing};
-use super::{answer, deliver, miss, pass, purge};
+use super::{answer, deliver, miss, pass, pieces, purge};
 use crate::base::Now;
 use crate::front::Connection;
 use crate::rules::asked::{Asked, Scheme};
@@ -112,6 +112,13 @@ pub(super) async fn exchange(
         source = Source::Disk;
     }
     match decide(&visit, has_body, slot.as_ref()) {
+        Plan::Hit(entry) if entry.in_pieces() => {
+            Box::pin(pieces::hit(visit, key, entry, source)).await
+        }
+        Plan::StaleHit(entry) if entry.in_pieces() => {
+            miss::refresh(&visit, &key, &entry);
+            Box::pin(pieces::hit(visit, key, entry, source)).await
+        }
         Plan::Hit(entry) => hit(&mut visit, &entry, source),
         Plan::StaleHit(entry) => {
             miss::refresh(&visit, &key, &entry);

@@ -14,6 +14,7 @@ use super::Shared;
 use super::fill;
 use super::flights::{Lead, Progress};
 use super::interim;
+use super::pieces;
 use super::routing::{Place, Routing};
 use crate::base::Now;
 use crate::front::Connection;
@@ -25,11 +26,13 @@ use crate::rules::forward::{self, Purpose};
 use crate::rules::key::Key;
 use crate::rules::settle::{self, AnswerHead, FillRequest, Settlement, Uncacheable};
 use crate::store::spool::Reader;
+use crate::store::window;
 
 /// Only the end of the connection ends the body, so that a cut looks like an end.
 const UNENDED: Uncacheable = Uncacheable { reason: "close-delimited", remember: true };
 
 /// Everything a fetch needs, owned.
+#[derive(Clone)]
 pub(super) struct Order {
     pub routing: Arc<Routing>,
     pub place: Place,
@@ -47,8 +50,13 @@ pub(super) struct Order {
 pub(super) enum Errand {
     /// Nothing usable is stored: the whole representation.
     Fill,
-    /// Nothing usable is stored and the client wants a range: just that.
-    FillRange,
+    /// Nothing usable is stored and a range is wanted: just that.
+    FillRange {
+        /// What is asked for.
+        range: HeaderValue,
+        /// And on which condition.
+        if_range: Option<HeaderValue>,
+    },
     /// Is this still good?
     Revalidate(Arc<Entry>),
     /// The missing rest of a stored part.
@@ -59,6 +67,8 @@ pub(super) enum Errand {
 pub(super) enum Landing {
     /// The same as the followers; with a reader if a body streams.
     Known(Progress, Option<Reader>),
+    /// A large object, with a reader of the run that has just begun.
+    Pieces { manifest: Arc<Entry>, status: u16, hold: window::Reader },
     /// An answer that is for this client alone.
     Relay(Box<Relayed>),
 }
@@ -104,7 +114,7 @@ impl Errand {
     /// The stored entry it is about.
     pub fn stored(&self) -> Option<&Arc<Entry>> {
         match self {
-            Errand::Fill | Errand::FillRange => None,
+            Errand::Fill | Errand::FillRange { .. } => None,
             Errand::Revalidate(entry) | Errand::Complete(entry) => Some(entry),
         }
     }
@@ -112,7 +122,9 @@ impl Errand {
     fn purpose(&self) -> Purpose<'_> {
         match self {
             Errand::Fill => Purpose::Fill,
-            Errand::FillRange => Purpose::FillRange,
+            Errand::FillRange { range, if_range } => {
+                Purpose::FillRange { range, if_range: if_range.as_ref() }
+            }
             Errand::Revalidate(entry) => Purpose::Revalidate(entry),
             Errand::Complete(entry) => Purpose::Complete(entry),
         }
@@ -183,6 +195,11 @@ async fn land(
             relay(&lead, arrived, UNENDED, client);
         }
         Settlement::Store(storable) => {
+            if let Some(total) = storable.large(order.place.policy()) {
+                let (storable, body) = (*storable, arrived.body);
+                let found = pieces::Found { lead, status, client, storable, total, body };
+                return pieces::begin(shared, order, found).await;
+            }
             let limit = order.place.policy().object_max;
             let filling = fill::Filling { lead, key: order.key, status, client, limit };
             fill::fill(shared, filling, *storable, arrived.body).await;
@@ -209,6 +226,10 @@ async fn land(
             if why.remember {
                 let ttl = shared.options.uncacheable_memo;
                 shared.memos.remember_uncacheable(hash, arrived.received_at, ttl);
+            }
+            if status == 206 && matches!(order.errand, Errand::FillRange { .. }) {
+                // It may be wider than what the client wants: he asks for his own.
+                return tell(&lead, Progress::Alone, None, client);
             }
             relay(&lead, arrived, why, client);
         }
@@ -246,7 +267,10 @@ fn failed(shared: &Shared, lead: &Lead, order: &Order, fault: Fault, client: Cli
 }
 
 /// Sends the request. Also returns the `Range` that went with it.
-async fn ask(shared: &Shared, order: &Order) -> (Option<HeaderValue>, Result<Answer, Fault>) {
+pub(super) async fn ask(
+    shared: &Shared,
+    order: &Order,
+) -> (Option<HeaderValue>, Result<Answer, Fault>) {
     let forwarded = forward::forward(
         &order.parts,
         &order.asked,

@@ -56,7 +56,7 @@ pub(super) async fn fill(
     }
     let progress = Progress::Shared { head: Arc::new(head), spool, fwd_status: status };
     tell(&lead, progress, reader, client);
-    let held = Held { shared, bytes: 0 };
+    let held = Held::new(shared);
     let Some(body) = pump(body, writer, (limit, held), &lead).await else { return };
     if lead.is_doomed() {
         return;
@@ -75,20 +75,26 @@ fn head_alone(storable: &Storable, key: &Key, seq: u64) -> Option<Entry> {
 }
 
 /// This fill's share of what all fills hold.
-struct Held<'a> {
+pub(super) struct Held<'a> {
     shared: &'a Shared,
     bytes: u64,
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
+    /// No share yet.
+    pub fn new(shared: &'a Shared) -> Self {
+        Held { shared, bytes: 0 }
+    }
+
     /// Whether `bytes` more may be held.
-    fn more(&mut self, bytes: u64) -> bool {
+    pub fn more(&mut self, bytes: u64) -> bool {
         self.bytes += bytes;
         let all = self.shared.filling.fetch_add(bytes, Ordering::Relaxed) + bytes;
         all <= self.shared.options.fills_max
     }
 
-    fn release(&mut self) {
+    /// Gives the share back.
+    pub fn release(&mut self) {
         self.shared.filling.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
 }

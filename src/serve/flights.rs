@@ -39,6 +39,13 @@ pub enum Progress {
         /// The origin's status.
         fwd_status: u16,
     },
+    /// A large object: its pieces come by themselves.
+    Pieces {
+        /// What they are found by.
+        manifest: Arc<Entry>,
+        /// The origin's status.
+        fwd_status: u16,
+    },
     /// The answer may not be shared: followers ask for themselves.
     Alone,
     /// A stored entry answers: confirmed by a 304, or rescuing from `fault`.

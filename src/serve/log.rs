@@ -55,6 +55,7 @@ impl Object {
     pub(super) fn of(hash: u128, entry: &Entry, held: Option<u64>) -> Self {
         let size = match entry.extent {
             Extent::Whole => held,
+            Extent::Pieces { total, .. } => Some(total),
             Extent::Part { total, .. } => total.or(held),
         };
         // Variants are objects of their own.

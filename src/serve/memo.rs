@@ -1,9 +1,10 @@
-//! Two short memories that keep herds away.
+//! Three short memories, two of which keep herds away.
 //!
 //! *Uncacheable*: a key whose last answer could not be shared. Without it every wave of
 //! requests would queue behind one leader only to learn that each must ask for itself
 //! (Varnish calls it hit-for-miss). *Unwell*: a key whose refresh has just failed; its stale
-//! entry is served without asking again until the back-off ends. Both are bounded moka
+//! entry is served without asking again until the back-off ends. *Whole only*: a large object of
+//! which the origin gave no range. All are bounded moka
 //! caches from key hash to a monotonic deadline: the time is ours, so tests can move it.
 
 use std::time::Duration;
@@ -12,7 +13,7 @@ use moka::sync::Cache;
 
 use crate::base::Now;
 
-/// Keys remembered at most, in each of the two.
+/// Keys remembered at most, in each of them.
 const KEYS_MAX: u64 = 65_536;
 
 /// First wait after a failed refresh; doubles with each further one.
@@ -21,21 +22,29 @@ const BACK_OFF_FIRST_MS: u64 = 1_000;
 /// Longest wait between two refreshes of a key whose origin stays down.
 const BACK_OFF_MAX_MS: u64 = 30_000;
 
+/// How long an origin that ignored a range is not asked for one of the same object.
+const WHOLE_ONLY_MS: u64 = 600_000;
+
 #[derive(Clone, Copy)]
 struct Rest {
     until_mono_ms: u64,
     wait_ms: u64,
 }
 
-/// Both memories.
+/// The memories.
 pub struct Memos {
     uncacheable: Cache<u128, u64>,
     unwell: Cache<u128, Rest>,
+    whole_only: Cache<u128, u64>,
 }
 
 impl Default for Memos {
     fn default() -> Self {
-        Memos { uncacheable: Cache::new(KEYS_MAX), unwell: Cache::new(KEYS_MAX) }
+        Memos {
+            uncacheable: Cache::new(KEYS_MAX),
+            unwell: Cache::new(KEYS_MAX),
+            whole_only: Cache::new(KEYS_MAX),
+        }
     }
 }
 
@@ -53,6 +62,16 @@ impl Memos {
     /// Whether requests for `key` should not wait for each other.
     pub fn is_uncacheable(&self, key: u128, now: Now) -> bool {
         self.uncacheable.get(&key).is_some_and(|until| now.mono_ms < until)
+    }
+
+    /// Remembers that the origin gives this version of a large object only whole.
+    pub fn remember_whole_only(&self, version: u128, now: Now) {
+        self.whole_only.insert(version, now.mono_ms + WHOLE_ONLY_MS);
+    }
+
+    /// Whether it did so lately.
+    pub fn is_whole_only(&self, version: u128, now: Now) -> bool {
+        self.whole_only.get(&version).is_some_and(|until| now.mono_ms < until)
     }
 
     /// A refresh of `key` failed: rest, longer each time. The low bits of the key spread

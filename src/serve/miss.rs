@@ -3,25 +3,28 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderValue, Method, Response, header, request};
 
 use super::Shared;
 use super::body::Body;
 use super::exchange::{Visit, decide, hit};
 use super::fetch::{self, Errand, Landing, Order};
 use super::flights::{Flight, FlightId, Joined, Progress};
-use super::{answer, deliver, pass};
+use super::{answer, deliver, pass, pieces};
 use crate::base::Now;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
 use crate::rules::key::Key;
 use crate::rules::ledger::Verdict;
 use crate::rules::outcome::{Fwd, Outcome, Source};
+use crate::rules::pieces as rules_pieces;
 use crate::rules::plan::Plan;
+use crate::rules::range;
 use crate::rules::settle;
 use crate::rules::validate;
 use crate::rules::variant::Vary;
 use crate::store::spool::Reader;
+use crate::store::window;
 
 /// How often a follower whose variant or ledger turned out different joins again before
 /// it asks for itself.
@@ -37,12 +40,17 @@ pub(super) async fn miss(
     wanting: Plan,
     source: Source,
 ) -> Response<Body> {
-    let Some((mut errand, fwd)) = errand(wanting) else { return visit.fail(Fault::Internal) };
+    let Some((mut errand, fwd)) = errand(&visit, wanting) else {
+        return visit.fail(Fault::Internal);
+    };
     let shared = visit.shared.clone();
     let now = visit.now;
     let rescuer = errand.stored().filter(|entry| settle::rescue(entry, now)).cloned();
     if let Some(entry) = rescuer.as_ref().filter(|entry| is_hopeless(&visit, &key, entry)) {
-        return hit(&mut visit, entry, source);
+        return stored(visit, key, entry.clone(), source).await;
+    }
+    if matches!(errand, Errand::FillRange { .. }) && shared.memos.is_uncacheable(key.hash(), now) {
+        return pass::alone(visit, key, fwd, Some("uncacheable")).await;
     }
     if matches!(errand, Errand::Fill) && shared.memos.is_uncacheable(key.hash(), now) {
         // Nobody waits for anybody, but an answer that can be stored by now is stored.
@@ -52,7 +60,7 @@ pub(super) async fn miss(
         let lead = shared.flights.alone(key.hash(), shared.ledger.seq());
         let order = order(&visit, &key, errand);
         let landing = fetch::lead(&shared, lead, order).await;
-        return land(visit, landing, fwd, source);
+        return land(visit, key, landing, (fwd, source)).await;
     }
     let mut variant = None;
     for _ in 0..JOINS_MAX {
@@ -62,20 +70,20 @@ pub(super) async fn miss(
             Joined::Lead(lead) => {
                 // Somebody may have landed between our lookup and our lead.
                 if let Some(entry) = landed_meanwhile(&visit, &key, &errand) {
-                    return hit(&mut visit, &entry, Source::Memory);
+                    return stored(visit, key, entry, Source::Memory).await;
                 }
                 let order = order(&visit, &key, errand);
                 let Some(landing) =
                     patiently(&shared, &rescuer, fetch::lead(&shared, lead, order)).await
                 else {
-                    return late(visit, rescuer, source);
+                    return late(visit, key, rescuer, source).await;
                 };
-                return land(visit, landing, fwd, source);
+                return land(visit, key, landing, (fwd, source)).await;
             }
             Joined::Follow(flight) => {
                 let Some(progress) = patiently(&shared, &rescuer, follow(&visit, &flight)).await
                 else {
-                    return late(visit, rescuer, source);
+                    return late(visit, key, rescuer, source).await;
                 };
                 let verdict = shared.overtaken(&flight, &progress);
                 if verdict != Verdict::Live {
@@ -89,7 +97,8 @@ pub(super) async fn miss(
                 }
                 match usable(&visit, &progress) {
                     Use::Yes(reader) => {
-                        return deliver(&mut visit, progress, reader, (fwd, source), true);
+                        let known = (progress, reader);
+                        return deliver(visit, key, known, (fwd, source), true).await;
                     }
                     Use::Alone => return pass::alone(visit, key, fwd, None).await,
                     // The next flight is for those alone who want the same as this client:
@@ -130,9 +139,14 @@ async fn patiently<T>(
 }
 
 /// The origin did not answer while a client with a stale copy waited.
-fn late(mut visit: Visit, rescuer: Option<Arc<Entry>>, source: Source) -> Response<Body> {
+async fn late(
+    mut visit: Visit,
+    key: Key,
+    rescuer: Option<Arc<Entry>>,
+    source: Source,
+) -> Response<Body> {
     match rescuer {
-        Some(entry) => hit(&mut visit, &entry, source),
+        Some(entry) => stored(visit, key, entry, source).await,
         None => visit.fail(Fault::Internal),
     }
 }
@@ -164,17 +178,36 @@ fn is_early(key: &Key, entry: &Entry, now: Now) -> bool {
     !entry.is_soft_purged() && entry.freshness.staleness_ms(now) < moment
 }
 
-fn errand(wanting: Plan) -> Option<(Errand, Fwd)> {
+/// An entry in either form, without asking anybody.
+async fn stored(mut visit: Visit, key: Key, entry: Arc<Entry>, source: Source) -> Response<Body> {
+    match entry.in_pieces() {
+        true => Box::pin(pieces::hit(visit, key, entry, source)).await,
+        false => hit(&mut visit, &entry, source),
+    }
+}
+
+fn errand(visit: &Visit, wanting: Plan) -> Option<(Errand, Fwd)> {
     match wanting {
         Plan::Revalidate { entry, fwd } => Some((Errand::Revalidate(entry), fwd)),
         Plan::Complete { entry } => Some((Errand::Complete(entry), Fwd::Partial)),
         Plan::Miss(fwd) => Some((Errand::Fill, fwd)),
-        Plan::MissRange(fwd) => Some((Errand::FillRange, fwd)),
+        Plan::MissRange(fwd) => Some((fill_range(&visit.parts), fwd)),
         Plan::Hit(_) | Plan::StaleHit(_) | Plan::Pass(_) | Plan::Refuse(_) => None,
     }
 }
 
-fn order(visit: &Visit, key: &Key, errand: Errand) -> Order {
+/// The range that the client wants, grown to whole pieces, on the client's own condition.
+fn fill_range(parts: &request::Parts) -> Errand {
+    let specs = range::asked(&parts.method, &parts.headers);
+    let range = match specs.as_deref() {
+        Some([spec]) => rules_pieces::widened(*spec),
+        _ => None,
+    };
+    let if_range = parts.headers.get(header::IF_RANGE).cloned();
+    range.map_or(Errand::Fill, |range| Errand::FillRange { range, if_range })
+}
+
+pub(super) fn order(visit: &Visit, key: &Key, errand: Errand) -> Order {
     Order {
         routing: visit.routing.clone(),
         place: visit.place.clone(),
@@ -192,9 +225,10 @@ fn flight_id(visit: &Visit, key: &Key, errand: &Errand, variant: Option<&Vary>) 
     let mut hasher = DefaultHasher::new();
     let mut apart = visit.parts.method == Method::HEAD;
     visit.parts.method.hash(&mut hasher);
-    if let Errand::FillRange = errand {
+    if let Errand::FillRange { if_range, .. } = errand {
         apart = true;
         visit.parts.headers.get(header::RANGE).map(HeaderValue::as_bytes).hash(&mut hasher);
+        if_range.as_ref().map(HeaderValue::as_bytes).hash(&mut hasher);
     }
     let stored = errand.stored().and_then(|entry| entry.vary.as_ref());
     if let Some(vary) = variant.or(stored.map(Box::as_ref)) {
@@ -237,7 +271,7 @@ enum Use {
 fn usable(visit: &Visit, progress: &Progress) -> Use {
     let (entry, spool) = match progress {
         Progress::Shared { head, spool, .. } => (head, Some(spool)),
-        Progress::Settled { entry, .. } => (entry, None),
+        Progress::Settled { entry, .. } | Progress::Pieces { manifest: entry, .. } => (entry, None),
         Progress::Failed(_) => return Use::Yes(None),
         Progress::Requested | Progress::Alone => return Use::Alone,
     };
@@ -255,19 +289,59 @@ fn usable(visit: &Visit, progress: &Progress) -> Use {
 }
 
 /// What the leading client does with the landing.
-fn land(mut visit: Visit, landing: Landing, fwd: Fwd, source: Source) -> Response<Body> {
+async fn land(
+    visit: Visit,
+    key: Key,
+    landing: Landing,
+    (fwd, source): (Fwd, Source),
+) -> Response<Body> {
     match landing {
+        Landing::Known(Progress::Alone, _) => pass::alone(visit, key, fwd, None).await,
         Landing::Known(progress, reader) => {
-            deliver(&mut visit, progress, reader, (fwd, source), false)
+            deliver(visit, key, (progress, reader), (fwd, source), false).await
+        }
+        Landing::Pieces { manifest, status, hold } => {
+            let outcome = Outcome { fwd: Some(fwd), ..Outcome::default() };
+            in_pieces(visit, key, manifest, (outcome, status), Some(hold)).await
         }
         Landing::Relay(relayed) => pass::relay(visit, *relayed, fwd),
     }
 }
 
-fn deliver(
-    visit: &mut Visit,
-    progress: Progress,
-    reader: Option<Reader>,
+/// Answers with a large object that has just been found.
+async fn in_pieces(
+    visit: Visit,
+    key: Key,
+    manifest: Arc<Entry>,
+    (mut outcome, status): (Outcome, u16),
+    hold: Option<window::Reader>,
+) -> Response<Body> {
+    let ttl = manifest.freshness.ttl_ms(visit.shared.clock.now());
+    outcome.fwd_status = Some(status);
+    outcome.stored = true;
+    outcome.ttl = Some(ttl.div_euclid(1000));
+    from_manifest(visit, key, manifest, outcome, hold).await
+}
+
+/// A manifest that gives no answer after all is left to the client's own request.
+async fn from_manifest(
+    visit: Visit,
+    key: Key,
+    manifest: Arc<Entry>,
+    outcome: Outcome,
+    hold: Option<window::Reader>,
+) -> Response<Body> {
+    let fwd = outcome.fwd.unwrap_or(Fwd::Partial);
+    match pieces::answer(visit, &key, manifest, outcome, hold).await {
+        Ok(response) => response,
+        Err(again) => pass::alone(again.visit, key, fwd, None).await,
+    }
+}
+
+async fn deliver(
+    mut visit: Visit,
+    key: Key,
+    (progress, reader): (Progress, Option<Reader>),
     (fwd, source): (Fwd, Source),
     collapsed: bool,
 ) -> Response<Body> {
@@ -275,15 +349,21 @@ fn deliver(
     let mut outcome = Outcome { fwd: Some(fwd), collapsed, ..Outcome::default() };
     match progress {
         Progress::Shared { head, spool, fwd_status } => {
+            if !deliver::suits(&visit, &head) {
+                return pass::alone(visit, key, fwd, None).await;
+            }
             outcome.fwd_status = Some(fwd_status);
             outcome.stored = true;
             outcome.ttl = Some(head.freshness.ttl_ms(now).div_euclid(1000));
             match reader {
                 Some(reader) => {
-                    deliver::streaming(visit, &head, (reader, spool.announced), outcome)
+                    deliver::streaming(&mut visit, &head, (reader, spool.announced), outcome)
                 }
                 None => visit.fail(Fault::Internal),
             }
+        }
+        Progress::Pieces { manifest, fwd_status } => {
+            in_pieces(visit, key, manifest, (outcome, fwd_status), None).await
         }
         Progress::Settled { entry, fwd_status, rescued_from } => {
             outcome.fwd_status = fwd_status;
@@ -291,7 +371,10 @@ fn deliver(
             outcome.stored = rescued_from.is_none();
             outcome.ttl = Some(entry.freshness.ttl_ms(now).div_euclid(1000));
             outcome.detail = rescued_from.map(Fault::word);
-            deliver::stored(visit, &entry, outcome)
+            match entry.in_pieces() {
+                true => from_manifest(visit, key, entry, outcome, None).await,
+                false => deliver::stored(&mut visit, &entry, outcome),
+            }
         }
         Progress::Failed(fault) => {
             let meter = visit.meter();

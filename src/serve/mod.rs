@@ -15,6 +15,7 @@ mod log;
 mod memo;
 mod miss;
 mod pass;
+mod pieces;
 mod purge;
 mod routing;
 mod straight;
@@ -100,6 +101,8 @@ pub struct Shared {
     /// Takes `PURGE` from clients, if anybody does.
     pub purger: OnceLock<Purger>,
     memos: Memos,
+    /// Ranges of large objects on their way in.
+    runs: Arc<pieces::Runs>,
     /// Bytes of bodies held whole by fills under way.
     filling: AtomicU64,
     retired: AtomicBool,
@@ -137,6 +140,7 @@ impl Shared {
             options,
             purger: OnceLock::new(),
             memos: Memos::default(),
+            runs: Arc::default(),
             filling: AtomicU64::new(0),
             retired: AtomicBool::new(false),
         }
@@ -192,6 +196,22 @@ impl Shared {
         }
     }
 
+    /// Puts a piece into the cache unless a purge since its request was sent hit it.
+    fn store_piece(&self, key: &Key, piece: Arc<Entry>) {
+        if self.ledger.verdict(&piece) != Verdict::Gone {
+            if let Some(disk) = &self.disk {
+                disk.put(piece.clone());
+            }
+            self.memory.put(key, piece);
+            self.telemetry.counters.add(Count::PieceStored, 1);
+        }
+    }
+
+    /// Ranges of large objects on their way in.
+    pub fn piece_runs(&self) -> usize {
+        self.runs.len()
+    }
+
     /// Counts a request that was sent to the origin called `name`, by what came of it.
     fn asked<E>(&self, name: &str, answer: &Result<Answer, E>) {
         let code = answer.as_ref().map(|answer| answer.response.status());
@@ -224,6 +244,10 @@ impl Shared {
         match progress {
             Progress::Shared { head: entry, .. } | Progress::Settled { entry, .. } => {
                 self.ledger.verdict_of(&entry.key, &entry.tags, flight.seq)
+            Progress::Shared { head: entry, .. }
+            | Progress::Settled { entry, .. }
+            | Progress::Pieces { manifest: entry, .. } => {
+                self.ledger.verdict(entry) == Verdict::Gone
             }
             Progress::Requested | Progress::Alone | Progress::Failed(_) => Verdict::Live,
         }

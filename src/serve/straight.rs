@@ -88,7 +88,7 @@ fn fresh(plain: &Plain<'_>, slot: &Slot, policy: &Policy, now: Now) -> Option<Ar
     let method = &Method::GET;
     let question = Question { method, headers: &headers, has_body: false, policy, now };
     match plan(&question, Some(slot)) {
-        Plan::Hit(entry) => Some(entry),
+        Plan::Hit(entry) if !entry.in_pieces() => Some(entry),
         _ => None,
     }
 }

@@ -151,6 +151,11 @@ impl Memory {
         is_of(&slot, key.text()).then_some(slot)
     }
 
+    /// Whether something is stored under the hash of `key`: a hint that counts as no hit.
+    pub fn contains(&self, key: &Key) -> bool {
+        engine!(self, engine => engine.contains(key.hash()))
+    }
+
     /// The same without counting, and how often it was hit since it came in; counts of
     /// hits end at 254 in `auto`.
     pub fn peek(&self, key: &Key) -> Option<(Slot, u32)> {

@@ -1,11 +1,12 @@
 //! Level 3: what is stored, in memory and on disk, and what is given up for what.
 
 pub mod disk;
-mod landed;
+pub mod landed;
 pub mod ledger_file;
 pub mod memory;
 pub mod policy;
 pub mod spool;
+pub mod window;
 
 pub use disk::Disk;
 pub use memory::{Keep, Memory, MemoryOptions, MemoryPolicy, Victim};

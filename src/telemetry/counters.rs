@@ -41,6 +41,10 @@ pub enum Count {
     Collapsed,
     /// An answer was stored.
     Stored,
+    /// A range of an object in pieces was asked for at the origin.
+    PieceRun,
+    /// A piece was stored.
+    PieceStored,
     /// Objects freed by a sweep.
     PurgeFreed,
     /// Bytes freed by a sweep.
@@ -51,13 +55,15 @@ pub enum Count {
 
 impl Count {
     /// Every one with its row in the table, in order of declaration.
-    pub const ALL: [(Count, &'static str); 9] = [
+    pub const ALL: [(Count, &'static str); 11] = [
         (Count::Connection, "brink_connections_total"),
         (Count::TlsHandshake, "brink_tls_handshakes_total"),
         (Count::TlsFailure, "brink_tls_failures_total"),
         (Count::Flight, "brink_flights_total"),
         (Count::Collapsed, "brink_collapsed_requests_total"),
         (Count::Stored, "brink_stored_total"),
+        (Count::PieceRun, "brink_piece_runs_total"),
+        (Count::PieceStored, "brink_pieces_stored_total"),
         (Count::PurgeFreed, "brink_purge_freed_objects_total"),
         (Count::PurgeFreedBytes, "brink_purge_freed_bytes_total"),
         (Count::Evicted, "brink_memory_evictions_total"),

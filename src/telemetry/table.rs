@@ -116,6 +116,12 @@ pub const TABLE: &[Metric] = &[
     ),
     counter("brink_stored_total", &[], "Answers stored."),
     counter(
+        "brink_piece_runs_total",
+        &[],
+        "Stretches of objects in pieces that were asked for at an origin.",
+    ),
+    counter("brink_pieces_stored_total", &[], "Pieces of large objects stored."),
+    counter(
         "brink_origin_requests_total",
         &["origin", "code"],
         "Requests sent to an origin by status code, or `error` when none came.",

@@ -30,6 +30,8 @@ mod origin_faults;
 mod origin_nginx;
 mod origin_outage;
 mod origin_tiers;
+mod pieces;
+mod pieces_faults;
 mod purge;
 mod range;
 mod sight;

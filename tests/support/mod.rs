@@ -10,6 +10,7 @@
 
 pub mod answer;
 pub mod client;
+pub mod film;
 pub mod frames;
 pub mod gate;
 pub mod h2;

@@ -123,7 +123,11 @@ impl Bench {
                 self.fetch(&parts, &asked, Purpose::Complete(&entry), Some(&entry), script)
             }
             Plan::Miss(_) => self.fetch(&parts, &asked, Purpose::Fill, None, script),
-            Plan::MissRange(_) => self.fetch(&parts, &asked, Purpose::FillRange, None, script),
+            Plan::MissRange(_) => {
+                let range = parts.headers.get(header::RANGE).unwrap();
+                let if_range = parts.headers.get(header::IF_RANGE);
+                self.fetch(&parts, &asked, Purpose::FillRange { range, if_range }, None, script)
+            }
             Plan::Pass(_) => self.fetch(&parts, &asked, Purpose::Pass, None, script),
             Plan::Refuse(fault) => failed("refused", fault.status().as_u16(), None),
         }
@@ -230,7 +234,7 @@ fn deliver(
     let outcome = Outcome { hit: how == "hit", ..Outcome::default() };
     let dress = Dress { node: "brink", via: &via, policy: &policy, now, outcome: &outcome };
     let (held, total) = match entry.extent {
-        Extent::Whole => (0, Some(entry.body_len())),
+        Extent::Whole | Extent::Pieces { .. } => (0, Some(entry.content_len())),
         Extent::Part { first, total, .. } => (first, total),
     };
     let validators = Validators::of_head(&entry.head);

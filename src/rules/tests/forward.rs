@@ -84,10 +84,12 @@ fn conditions_and_ranges_are_the_client_s_only_on_a_pass() {
         ("if-range", "\"a\""),
         ("content-length", "0"),
     ];
+    let range = &http::HeaderValue::from_static("bytes=0-9");
     for (purpose, wanted) in [
         (Purpose::Pass, &["content-length", "if-none-match", "if-range", "range"][..]),
         (Purpose::Fill, &[]),
-        (Purpose::FillRange, &["range"]),
+        (Purpose::FillRange { range, if_range: None }, &["range"]),
+        (Purpose::FillRange { range, if_range: Some(range) }, &["if-range", "range"]),
     ] {
         let out = sent(&client, purpose, &hop(false, Announce::Nothing));
         let kept = client.iter().map(|(name, _)| *name).filter(|name| out.contains_key(*name));

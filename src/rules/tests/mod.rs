@@ -6,3 +6,4 @@ mod forward;
 mod journeys;
 mod ledger;
 mod oracle;
+mod pieces;

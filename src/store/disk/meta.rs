@@ -188,6 +188,11 @@ impl Times {
 fn put_extent(out: &mut Vec<u8>, extent: Extent) {
     match extent {
         Extent::Whole => out.push(0),
+        Extent::Pieces { total, version } => {
+            out.push(3);
+            out.extend_from_slice(&total.to_le_bytes());
+            out.extend_from_slice(&version.to_le_bytes());
+        }
         Extent::Part { first, last, total } => {
             out.push(if total.is_some() { 2 } else { 1 });
             for field in [first, last, total.unwrap_or(0)] {
@@ -201,6 +206,9 @@ fn extent(cursor: &mut Cursor<'_>) -> Option<Extent> {
     let kind = cursor.u8()?;
     if kind == 0 {
         return Some(Extent::Whole);
+    }
+    if kind == 3 {
+        return Some(Extent::Pieces { total: cursor.u64()?, version: cursor.u128()? });
     }
     let (first, last, total) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
     let total = match kind {

@@ -9,6 +9,7 @@ use super::format::Kind;
 use super::meta::{self, Run};
 use crate::base::Now;
 use crate::rules::entry::Entry;
+use crate::rules::pieces;
 
 /// The content of a record, shared with whoever offered it.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ impl Payload {
     /// The kind of its record.
     pub fn kind(&self) -> Kind {
         match self {
+            Payload::Entry(entry) if pieces::is_piece(&entry.key) => Kind::Piece,
             Payload::Entry(_) => Kind::Entry,
         }
     }

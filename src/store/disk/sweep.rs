@@ -84,8 +84,7 @@ impl Member {
                         continue;
                     }
                 };
-                // Pieces live and die with the record of their head.
-                if header.kind != Kind::Entry {
+                if !matches!(header.kind, Kind::Entry | Kind::Piece) {
                     continue;
                 }
                 let Some(mut facts) = meta::decode_facts(&meta) else { continue };
@@ -113,6 +112,8 @@ impl Member {
             report.examined += 1;
             match judge(&seen.facts) {
                 Verdict::Live => {}
+                // Whether a piece may be used is said by its manifest.
+                Verdict::Stale if seen.header.kind == Kind::Piece => {}
                 Verdict::Stale if soften(dir, seen, upto) => report.softened += 1,
                 Verdict::Stale | Verdict::Gone => {
                     if dir.index.remove_exact(seen.print, seen.place) {

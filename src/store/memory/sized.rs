@@ -26,6 +26,10 @@ impl Sized {
         slot
     }
 
+    pub(super) fn contains(&self, hash: u128) -> bool {
+        self.cache.contains(hash)
+    }
+
     pub(super) fn peek(&self, hash: u128) -> Option<(Slot, u32)> {
         let (slot, hits) = self.cache.peek_with_hits(hash)?;
         Some((slot, u32::from(hits)))

@@ -51,6 +51,10 @@ impl TinyLfu {
         Some(held.slot.clone())
     }
 
+    pub(super) fn contains(&self, hash: u128) -> bool {
+        self.cache.contains_key(&hash)
+    }
+
     /// moka counts this as a use; the count that is told does not.
     pub(super) fn peek(&self, hash: u128) -> Option<(Slot, u32)> {
         let held = self.cache.get(&hash)?;

@@ -99,6 +99,11 @@ impl<V: Default + Clone> Sharded<V> {
         self.shard(key).lock().peek(key).cloned()
     }
 
+    /// Whether there is a value, without counting a request.
+    pub fn contains(&self, key: u128) -> bool {
+        self.shard(key).lock().peek(key).is_some()
+    }
+
     /// The value without counting a request, and its hits so far (at most 254).
     pub fn peek_with_hits(&self, key: u128) -> Option<(V, u8)> {
         let shard = self.shard(key).lock();

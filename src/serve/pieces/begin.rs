@@ -1,0 +1,98 @@
+//! An answer that turns out to be a large object: manifest, first run, first readers.
+//!
+//! With a strong validator the manifest is visible at once, because what is missing can be
+//! added later. Without one it becomes visible when every piece has come, all from this one
+//! answer; until then others find it through the flight.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::table::Joined;
+use super::{Ask, run};
+use crate::origin::OriginBody;
+use crate::rules::entry::{Entry, Extent};
+use crate::rules::pieces;
+use crate::rules::range::{self, Span, Wanted};
+use crate::rules::settle::Storable;
+use crate::serve::Shared;
+use crate::serve::fetch::{Client, Errand, Landing, Order};
+use crate::serve::flights::{Lead, Progress};
+use crate::telemetry::Count;
+
+/// A large answer.
+pub(in crate::serve) struct Found {
+    pub lead: Lead,
+    /// The origin's status.
+    pub status: u16,
+    pub client: Client,
+    pub storable: Storable,
+    /// Length of the representation.
+    pub total: u64,
+    pub body: OriginBody,
+}
+
+/// Serves and keeps a large answer.
+pub(in crate::serve) async fn begin(shared: &Arc<Shared>, order: Order, found: Found) {
+    let Found { lead, status, client, storable, total, body } = found;
+    shared.memos.refresh_worked(order.key.hash());
+    let (start, end) = match storable.extent {
+        Extent::Part { first, last, .. } => (first, last.saturating_add(1)),
+        Extent::Whole | Extent::Pieces { .. } => (0, total),
+    };
+    let (seq, asked_range) = (lead.seq(), matches!(order.errand, Errand::FillRange { .. }));
+    let mut head = storable;
+    head.expected_len = None;
+    let Some(whole) = head.into_entry(&order.key, SmallVec::new(), seq) else { return };
+    let manifest = Arc::new(pieces::manifest(shared.seed, whole, total, rand::random()));
+    let key = order.key.clone();
+    let Some(ask) = Ask::new(shared, order, &manifest) else { return };
+    if asked_range && status == 200 {
+        shared.memos.remember_whole_only(ask.version, shared.clock.now());
+    }
+    let only = (start, end) == (0, total) && ask.whole_only();
+    let lasting = pieces::validator(&manifest.head).is_some();
+    let first = first_wanted(&ask, (start, end), only);
+    let joined = shared.runs.join(ask.version, first, (start, end), only);
+    if lasting && !lead.is_doomed() {
+        shared.store(&key, manifest.clone());
+        shared.memos.forget_uncacheable(key.hash());
+    }
+    let (led, hold) = match joined {
+        Joined::Lead(run, reader) => (Some(run), reader),
+        Joined::Follow(reader) => (None, reader),
+    };
+    lead.publish(Progress::Pieces { manifest: manifest.clone(), fwd_status: status });
+    if let Some(client) = client {
+        let _ = client.send(Landing::Pieces { manifest: manifest.clone(), status, hold });
+    } else {
+        drop(hold);
+    }
+    let Some(mut led) = led else { return };
+    if let Some(writer) = led.writer() {
+        writer.open(start, end, only);
+    }
+    shared.telemetry.counters.add(Count::PieceRun, 1);
+    if lasting {
+        // Whoever comes now finds the manifest.
+        drop(lead);
+        run::pump(&ask, led, body, (start, end), seq).await;
+    } else if run::pump(&ask, led, body, (start, end), seq).await && !lead.is_doomed() {
+        shared.store(&key, manifest);
+        shared.memos.forget_uncacheable(key.hash());
+    }
+}
+
+/// The first byte that the client who asked needs, if it comes soon; a range that lies far
+/// from the beginning is better asked for by itself, where the origin takes ranges.
+fn first_wanted(ask: &Ask, (start, end): (u64, u64), only: bool) -> u64 {
+    let parts = &ask.order.parts;
+    let manifest: &Entry = &ask.manifest;
+    let first = match range::wanted(&parts.method, &parts.headers, manifest, ask.grid.total) {
+        Wanted::One(Span { first, .. }) => first,
+        Wanted::Many(spans) => spans.first().map_or(start, |span| span.first),
+        Wanted::Whole | Wanted::Unsatisfiable => start,
+    };
+    let soon = only || first < start.saturating_add(pieces::PIECE);
+    if soon && (start..end).contains(&first) { first } else { start }
+}
