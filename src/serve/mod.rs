@@ -242,12 +242,10 @@ impl Shared {
             return Verdict::Live;
         }
         match progress {
-            Progress::Shared { head: entry, .. } | Progress::Settled { entry, .. } => {
-                self.ledger.verdict_of(&entry.key, &entry.tags, flight.seq)
             Progress::Shared { head: entry, .. }
             | Progress::Settled { entry, .. }
             | Progress::Pieces { manifest: entry, .. } => {
-                self.ledger.verdict(entry) == Verdict::Gone
+                self.ledger.verdict_of(&entry.key, &entry.tags, flight.seq)
             }
             Progress::Requested | Progress::Alone | Progress::Failed(_) => Verdict::Live,
         }
