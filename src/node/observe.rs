@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::front::Stats;
 use crate::serve::Shared;
 use crate::store::disk::{DirectoryStats, State};
+use crate::store::policy::Tuning;
 use crate::telemetry::Counters;
 
 /// Connections, handshakes and limits of the listeners.
@@ -36,8 +37,9 @@ pub(super) fn front(counters: &Counters, stats: Arc<Stats>) {
     });
 }
 
-/// The disk tier.
+/// The tiers, and the sample beside them.
 pub(super) fn stores(shared: &Arc<Shared>) {
+    memory(shared);
     let Some(disk) = shared.disk.clone() else { return };
     let counters = &shared.telemetry.counters;
     let failing = disk.clone();
@@ -73,4 +75,26 @@ pub(super) fn stores(shared: &Arc<Shared>) {
             }
         });
     }
+}
+
+fn memory(shared: &Arc<Shared>) {
+    let counters = &shared.telemetry.counters;
+    // Weak: the counters outlive nobody, and nobody them.
+    let memory = Arc::downgrade(&shared.memory);
+    counters.observe("brink_memory_tuning", move |emit| {
+        let tuning = memory.upgrade().and_then(|memory| memory.tuning());
+        let Some(Tuning { history, probation, frequency_max, .. }) = tuning else { return };
+        let words = [history.to_string(), probation.to_string(), frequency_max.to_string()];
+        emit(&words.each_ref().map(String::as_str), 1.0);
+    });
+    let memory = Arc::downgrade(&shared.memory);
+    counters.observe("brink_memory_overhead_bytes", move |emit| {
+        if let Some(bytes) = memory.upgrade().and_then(|memory| memory.overhead()) {
+            emit(&[], bytes as f64);
+        }
+    });
+    let sample = shared.telemetry.sample.clone();
+    counters.observe("brink_lab_sample_bytes", move |emit| emit(&[], sample.size().0 as f64));
+    let sample = shared.telemetry.sample.clone();
+    counters.observe("brink_lab_sample_rate", move |emit| emit(&[], sample.size().1));
 }

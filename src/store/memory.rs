@@ -19,6 +19,7 @@ use crate::base::ByteSize;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::key::Key;
 use crate::rules::variant;
+use crate::store::policy::Tuning;
 
 mod sized;
 #[cfg(test)]
@@ -215,6 +216,22 @@ impl Memory {
     /// Bytes in use, as weighed.
     pub fn bytes(&self) -> u64 {
         engine!(self, engine => engine.bytes())
+    }
+
+    /// The settings in force, if the engine chooses among some.
+    pub fn tuning(&self) -> Option<Tuning> {
+        match &self.engine {
+            Engine::Sized(engine) => engine.tuning(),
+            Engine::TinyLfu(_) => None,
+        }
+    }
+
+    /// Bytes of the policy's own bookkeeping, shadow caches included; unknown for moka.
+    pub fn overhead(&self) -> Option<usize> {
+        match &self.engine {
+            Engine::Sized(engine) => Some(engine.overhead()),
+            Engine::TinyLfu(_) => None,
+        }
     }
 
     /// Visits every slot, does with it what `judge` says, and returns the bytes freed.

@@ -164,6 +164,15 @@ pub const TABLE: &[Metric] = &[
     ),
     gauge("brink_disk_up", &["directory"], "1 while a disk directory takes part, 0 while not."),
     gauge("brink_disk_queued_bytes", &["directory"], "Bytes waiting to be written."),
+    gauge(
+        "brink_memory_tuning",
+        &["history", "probation", "frequency_max"],
+        "1 for the settings the memory tier's policy has chosen: history outlives eviction, per \
+         cent of the room for newcomers, hits that count at most.",
+    ),
+    gauge("brink_memory_overhead_bytes", &[], "Bookkeeping of the memory tier's policy in bytes."),
+    gauge("brink_lab_sample_bytes", &[], "Memory of the lab's sample of requests."),
+    gauge("brink_lab_sample_rate", &[], "Share of the keys in that sample, 0 when switched off."),
     counter("brink_disk_errors_total", &["what"], "Failed disk operations (each one a miss)."),
     counter("brink_disk_dropped_total", &[], "Objects not written because the queue was full."),
     gauge("brink_disk_up", &["directory"], "1 while a disk directory is in service, else 0."),

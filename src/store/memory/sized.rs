@@ -65,6 +65,14 @@ impl Sized {
         self.cache.weight_max()
     }
 
+    pub(super) fn tuning(&self) -> Option<Tuning> {
+        self.cache.tuning()
+    }
+
+    pub(super) fn overhead(&self) -> usize {
+        self.cache.overhead()
+    }
+
     pub(super) fn clear(&self) {
         self.cache.clear();
     }

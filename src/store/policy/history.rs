@@ -49,6 +49,16 @@ impl History {
         least.saturating_add(1)
     }
 
+    /// Counts as many requests at once, for a sketch that starts beside a cache in use.
+    pub(super) fn learn(&mut self, key: [u64; 2], times: u8, residents: usize) {
+        while residents > self.lines.len() * RESIDENTS_A_LINE {
+            self.lines.extend_from_within(..);
+        }
+        let (line, cells) = self.place(key);
+        let line = &mut self.lines[line];
+        cells.into_iter().for_each(|cell| line[cell] = line[cell].max(times));
+    }
+
     /// The estimate, at most 255.
     pub(super) fn estimate(&self, key: [u64; 2]) -> u8 {
         let (line, cells) = self.place(key);

@@ -49,9 +49,6 @@ impl<V: Default + Clone> Sharded<V> {
     /// An empty cache of `capacity` bytes that chooses its settings by itself.
     pub fn auto(capacity: u64, goal: Goal) -> Self {
         let mut cache = Self::fixed(capacity, goal, CANDIDATES[0]);
-        for shard in &mut cache.shards {
-            shard.get_mut().keep_history();
-        }
         cache.tuner = Some(Mutex::new(Tuner::new(capacity, goal)));
         cache
     }

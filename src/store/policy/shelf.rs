@@ -74,9 +74,15 @@ impl<V: Default> Shelf<V> {
         self
     }
 
-    /// Keeps the sketch even while the settings do not use it, so that they can change.
-    pub fn keep_history(&mut self) {
-        self.history.get_or_insert_with(History::new);
+    /// A sketch that knows how often each resident was asked for.
+    fn learned(&self) -> History {
+        let mut history = History::new();
+        let residents = self.table.len();
+        for index in &self.table {
+            let node = &self.order.nodes[*index as usize];
+            history.learn(node.key, node.hits, residents);
+        }
+        history
     }
 
     /// Bytes in use.
@@ -102,16 +108,13 @@ impl<V: Default> Shelf<V> {
         node.hits = node.hits.saturating_add(1);
         let mut frequency = node.hits;
         if let Some(history) = &mut self.history {
-            let counted = history.count(node.key, residents);
-            if self.tuning.history {
-                frequency = counted;
-            }
+            frequency = history.count(node.key, residents);
         }
         if node.list != PROBATION {
             self.order.refile(index, frequency.min(self.tuning.frequency_max));
         }
         let node = &self.order.nodes[index as usize];
-        Some((&node.value, node.weight))
+        Some((&node.value, node.weight()))
     }
 
     /// The value without counting a request.
@@ -199,8 +202,10 @@ impl<V: Default> Shelf<V> {
             return;
         }
         self.tuning = tuning;
-        if tuning.history {
-            self.keep_history();
+        match (tuning.history, self.history.is_some()) {
+            (true, false) => self.history = Some(self.learned()),
+            (false, true) => self.history = None,
+            _ => {}
         }
         self.drain_probation(victims);
         self.shrink_main(victims);
@@ -243,8 +248,8 @@ impl<V: Default> Shelf<V> {
     fn frequency(&self, index: u32) -> u8 {
         let node = &self.order.nodes[index as usize];
         let frequency = match &self.history {
-            Some(history) if self.tuning.history => history.estimate(node.key),
-            _ => node.hits,
+            Some(history) => history.estimate(node.key),
+            None => node.hits,
         };
         frequency.min(self.tuning.frequency_max)
     }
@@ -257,7 +262,7 @@ impl<V: Default> Shelf<V> {
         victims: &mut Vec<Evicted<V>>,
     ) -> (V, u64) {
         let old = std::mem::replace(&mut self.order.nodes[index as usize].value, value);
-        let old_weight = std::mem::replace(&mut self.order.nodes[index as usize].weight, weight);
+        let old_weight = self.order.nodes[index as usize].set_weight(weight);
         if self.order.nodes[index as usize].list == PROBATION {
             self.probation_used = self.probation_used - old_weight + weight;
         } else {
@@ -301,7 +306,7 @@ impl<V: Default> Shelf<V> {
     /// Lets a node that is in no list into the main part, or makes it a victim.
     fn admit(&mut self, index: u32, victims: &mut Vec<Evicted<V>>) {
         let frequency = self.frequency(index);
-        let weight = self.order.nodes[index as usize].weight;
+        let weight = self.order.nodes[index as usize].weight();
         let room = self.main_max().saturating_sub(self.main_used);
         if weight > self.main_max()
             || (weight > room && !self.displace(weight - room, frequency, weight))
@@ -329,7 +334,7 @@ impl<V: Default> Shelf<V> {
         while freed < needed {
             let Some(index) = self.order.least() else { break };
             let node = &self.order.nodes[index as usize];
-            let (priority, weight) = (node.priority, node.weight);
+            let (priority, weight) = (node.priority, node.weight());
             least_seen = least_seen.min(priority);
             if self.tuning.test && priority >= newcomer {
                 break;
@@ -356,15 +361,15 @@ impl<V: Default> Shelf<V> {
         self.order.unlink(index);
         let node = &self.order.nodes[index as usize];
         match node.list {
-            PROBATION => self.probation_used -= node.weight,
-            _ => self.main_used -= node.weight,
+            PROBATION => self.probation_used -= node.weight(),
+            _ => self.main_used -= node.weight(),
         }
     }
 
     /// Takes a node that is in no list out of the table.
     fn discard(&mut self, index: u32) -> Evicted<V> {
         let node = &self.order.nodes[index as usize];
-        let (key, weight, hits) = (node.key, node.weight, node.hits - 1);
+        let (key, weight, hits) = (node.key, node.weight(), node.hits - 1);
         if let Ok(entry) = self.table.find_entry(key[1], |other| *other == index) {
             entry.remove();
         }

@@ -7,9 +7,11 @@
 //! keys, chosen by hash, with its share of the room. The real cache takes the settings of
 //! the one with the most hits lately.
 //!
-//! The sample is halved whenever the shadows hold more than `SHADOW_RESIDENTS_MAX` keys.
-//! A small cache is modelled exactly, a large one by a few thousand keys, and the cost
-//! falls with the size of the cache: memory stays under a few MiB.
+//! The sample is halved whenever the shadows hold more than `YOUNG_RESIDENTS_MAX` keys, and
+//! after a while, when the choice has been made often enough, more than
+//! `GROWN_RESIDENTS_MAX`. A small cache is modelled exactly, a large one by some hundred keys,
+//! and the cost falls with the size of the cache: memory stays under a MiB, and time under a
+//! hundredth of that of a request (`benches/README.md`).
 //!
 //! Rejected: shadows on a fixed eighth of the keys. With caches of a few hundred objects
 //! they chose wrongly (a miss ratio 0.6 points worse on a web trace).
@@ -18,8 +20,11 @@ use super::order::Goal;
 use super::shelf::{Evicted, Shelf};
 use super::tuning::{CANDIDATES, Tuning};
 
-/// Keys a shadow may hold before the sample is halved.
-const SHADOW_RESIDENTS_MAX: usize = 4096;
+/// Keys a shadow may hold before the sample is halved, at first.
+const YOUNG_RESIDENTS_MAX: usize = 4096;
+/// And after `YOUNG_WINDOWS` decisions.
+const GROWN_RESIDENTS_MAX: usize = 1024;
+const YOUNG_WINDOWS: u32 = 64;
 /// Sampled requests between two decisions.
 const WINDOW: u64 = 2048;
 /// What earlier hits count for after each decision.
@@ -35,6 +40,7 @@ pub struct Tuner {
     capacity: u64,
     halvings: u32,
     requests: u64,
+    windows: u32,
     leader: usize,
     discarded: Vec<Evicted<()>>,
 }
@@ -49,6 +55,7 @@ impl Tuner {
             capacity,
             halvings: 0,
             requests: 0,
+            windows: 0,
             leader: 0,
             discarded: Vec::new(),
         }
@@ -85,7 +92,9 @@ impl Tuner {
             }
         }
         self.requests += 1;
-        if self.shadows.iter().any(|shadow| shadow.len() > SHADOW_RESIDENTS_MAX) {
+        let young = self.windows < YOUNG_WINDOWS;
+        let most = if young { YOUNG_RESIDENTS_MAX } else { GROWN_RESIDENTS_MAX };
+        if self.shadows.iter().any(|shadow| shadow.len() > most) {
             self.halve();
         }
         (self.requests >= WINDOW).then(|| self.decide()).flatten()
@@ -93,6 +102,7 @@ impl Tuner {
 
     fn decide(&mut self) -> Option<Tuning> {
         self.requests = 0;
+        self.windows = self.windows.saturating_add(1);
         let mut best = self.leader;
         let mut to_beat = self.scores[best] * LEAD;
         for (candidate, score) in self.scores.iter().enumerate() {
