@@ -113,14 +113,21 @@ fn balance(table: &mut Table<'_>) -> Balance {
         let expected = "expected letters, digits, dots, - and _";
         table.error("sticky_cookie", format!("sticky_cookie: {expected}, got {cookie:?}"));
     }
+    let header = table.parsed_opt("hash_header", |text| {
+        let expected = |_| format!("expected the name of a field, got {text:?}");
+        text.parse::<http::HeaderName>().map_err(expected)
+    });
     let words = [
         ("least_loaded", Balance::LeastLoaded),
         ("round_robin", Balance::RoundRobin),
-        ("consistent_hash", Balance::ConsistentHash),
+        ("consistent_hash", Balance::ConsistentHash { header: header.clone() }),
         ("sticky", Balance::Sticky(sticky)),
     ];
     let balance = table.word("balance", "least_loaded", &words, Balance::default());
     let sticky = matches!(balance, Balance::Sticky(_));
+    if header.is_some() && !matches!(balance, Balance::ConsistentHash { .. }) {
+        table.error("hash_header", "hash_header needs balance = \"consistent_hash\"");
+    }
     if sticky == cookie.is_empty() {
         table.error("balance", "balance = \"sticky\" and sticky_cookie = \"NAME\" go together");
     }
@@ -134,6 +141,7 @@ fn timeouts(mut table: Table<'_>) -> Timeouts {
         first_byte: table.time("first_byte", from.first_byte, HOUR),
         head: table.time("head", from.head, HOUR),
         between_bytes: table.time("between_bytes", from.between_bytes, HOUR),
+        total: table.time_opt("total", DAY),
     };
     table.end();
     options

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::answer::Framing;
 use super::fault::OriginFault;
@@ -30,6 +30,8 @@ pub struct OriginBody {
     lease: Option<Lease>,
     between: Duration,
     stall: Option<Pin<Box<Sleep>>>,
+    /// Until when all of it must have arrived.
+    total: Option<Pin<Box<Sleep>>>,
     waiting: bool,
     /// Bytes handed out.
     seen: u64,
@@ -59,6 +61,7 @@ impl OriginBody {
             lease: Some(lease),
             between,
             stall: None,
+            total: None,
             waiting: false,
             seen: 0,
             overran: false,
@@ -92,6 +95,7 @@ impl OriginBody {
             lease: None,
             between,
             stall: None,
+            total: None,
             waiting: false,
             seen: 0,
             overran: false,
@@ -109,6 +113,11 @@ impl OriginBody {
     /// but an origin that cannot count is not believed for longer than one answer.
     pub fn overran(&self) -> bool {
         self.overran
+    }
+
+    /// It must have ended by then.
+    pub(super) fn end_at(&mut self, end: Instant) {
+        self.total = Some(Box::pin(tokio::time::sleep_until(end)));
     }
 
     /// Allows the body to be continued when it breaks.
@@ -217,7 +226,12 @@ impl Body for OriginBody {
     ) -> Poll<Option<Result<Frame<Bytes>, OriginFault>>> {
         let this = &mut *self;
         loop {
-            let fault = match this.poll_source(cx) {
+            let late = this.total.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready());
+            let source = match late {
+                true => Poll::Ready(Some(Err(OriginFault::TotalTimeout))),
+                false => this.poll_source(cx),
+            };
+            let fault = match source {
                 Poll::Pending => match this.poll_stall(cx) {
                     Poll::Ready(fault) => fault,
                     Poll::Pending => return Poll::Pending,

@@ -23,6 +23,8 @@ pub enum OriginFault {
     HeadTimeout,
     /// The body stood still longer than the between-bytes deadline.
     BodyTimeout,
+    /// The deadline for the whole exchange is over.
+    TotalTimeout,
     /// The answer is not one unambiguous HTTP response (RFC 9112 2.2, 4, 5, 6.3).
     Odd(&'static str),
     /// The connection ended before an answer.
@@ -52,6 +54,7 @@ impl OriginFault {
             OriginFault::ConnectTimeout
             | OriginFault::FirstByteTimeout
             | OriginFault::HeadTimeout
+            | OriginFault::TotalTimeout
             | OriginFault::BodyTimeout => Fault::GatewayTimeout(self.reason()),
             OriginFault::Truncated => Fault::BadGateway(self.reason()),
             OriginFault::QueueFull | OriginFault::QueueTimeout | OriginFault::NoServer(_) => {
@@ -69,6 +72,7 @@ impl OriginFault {
             OriginFault::FirstByteTimeout => "first-byte-timeout",
             OriginFault::HeadTimeout => "head-timeout",
             OriginFault::BodyTimeout => "body-timeout",
+            OriginFault::TotalTimeout => "total-timeout",
             OriginFault::Odd(_) => "odd-answer",
             OriginFault::Broken(_) => "broken",
             OriginFault::Truncated => "truncated",
@@ -92,6 +96,7 @@ impl OriginFault {
             OriginFault::FirstByteTimeout => "the origin did not begin to answer in time",
             OriginFault::HeadTimeout => "the origin did not finish its head in time",
             OriginFault::BodyTimeout => "the origin's body stood still",
+            OriginFault::TotalTimeout => "the exchange with the origin took too long",
             OriginFault::Truncated => "the origin's body was cut short",
             OriginFault::QueueFull => "too many requests wait for the origin",
             OriginFault::QueueTimeout => "no connection to the origin became free in time",
@@ -118,6 +123,7 @@ impl OriginFault {
             | OriginFault::Truncated => true,
             OriginFault::QueueFull
             | OriginFault::QueueTimeout
+            | OriginFault::TotalTimeout
             | OriginFault::NoServer(_)
             | OriginFault::ClientBody
             | OriginFault::Files(_) => false,

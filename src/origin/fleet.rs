@@ -68,7 +68,19 @@ impl Fleet {
         tries: &Arc<Tries>,
     ) -> Result<Answer, OriginFault> {
         let bound = sticky::Bound::of(&request, &common.options.balance);
-        let (mut answer, again) = self.try_all(request, cx, &common.options, tries).await?;
+        let key = hash_of(&request, &common.options.balance).unwrap_or(cx.key);
+        let cx = &SendContext { key, ..*cx };
+        let sent = self.try_all(request, cx, &common.options, tries);
+        let (mut answer, again) = match common.options.timeouts.total {
+            None => sent.await?,
+            Some(total) => {
+                let end = tokio::time::Instant::from_std(clock::instant() + total);
+                let sent = tokio::time::timeout_at(end, sent).await;
+                let mut sent = sent.unwrap_or(Err(OriginFault::TotalTimeout))?;
+                sent.0.response.body_mut().end_at(end);
+                sent
+            }
+        };
         answer.stick = bound.and_then(|bound| bound.cookie(&answer));
         if let Some(again) = again {
             Resume::arm(self, common, tries, cx, again, &mut answer);
@@ -195,6 +207,12 @@ impl Fleet {
     }
 }
 
+/// The hash of the field that chooses the server, if one does and the request has it.
+fn hash_of(request: &Request<Outgoing>, balance: &Balance) -> Option<u64> {
+    let Balance::ConsistentHash { header: Some(name) } = balance else { return None };
+    request.headers().get(name).map(|value| xxhash_rust::xxh3::xxh3_64(value.as_bytes()))
+}
+
 /// A server whose ejection is over gets one request to prove itself.
 fn trial<'a>(level: &'a [Arc<Server>], tried: &Tried, now: Instant) -> Option<&'a Arc<Server>> {
     level.iter().find(|server| {
@@ -241,6 +259,6 @@ fn balance(
             let ticket = tries.ticket.fetch_add(1, Ordering::Relaxed);
             pick::least_loaded(&candidates, pick::mix(ticket.wrapping_add(0x9e37_79b9_7f4a_7c15)))
         }
-        Balance::ConsistentHash => pick::consistent_hash(&candidates, cx.key),
+        Balance::ConsistentHash { .. } => pick::consistent_hash(&candidates, cx.key),
     }
 }

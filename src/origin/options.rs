@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::address::Address;
 use super::directory::DirectoryOptions;
 
@@ -107,7 +109,10 @@ pub enum Balance {
     LeastLoaded,
     /// The same key asks the same server, unless it has more than 1.25 times its share of
     /// the requests in flight.
-    ConsistentHash,
+    ConsistentHash {
+        /// The request's value of this field is the key; the cache key without it.
+        header: Option<HeaderName>,
+    },
     /// The server named by a cookie, else as `LeastLoaded`.
     Sticky(StickyOptions),
 }
@@ -135,6 +140,9 @@ pub struct Timeouts {
     pub head: Duration,
     /// Between two pieces of the body. Default 15 s.
     pub between_bytes: Duration,
+    /// The whole of it, all tries and the body; a client that reads slowly counts too.
+    /// None by default.
+    pub total: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -144,6 +152,7 @@ impl Default for Timeouts {
             first_byte: Duration::from_secs(15),
             head: Duration::from_secs(30),
             between_bytes: Duration::from_secs(15),
+            total: None,
         }
     }
 }

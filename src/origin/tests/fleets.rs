@@ -238,7 +238,7 @@ async fn consistent_hash_sends_a_key_to_one_server() {
         Script::constant(ok("c")).await,
     );
     let mut options = of(&[&a, &b, &c]);
-    options.balance = Balance::ConsistentHash;
+    options.balance = Balance::ConsistentHash { header: None };
     let group = Group::new(options).unwrap();
     for key in 0..20u64 {
         let cx = SendContext { key: key.wrapping_mul(0x9e37_79b9_7f4a_7c15), ..Default::default() };

@@ -208,3 +208,48 @@ async fn the_sticky_cookie_is_set_once_and_followed_and_set_anew_when_its_server
     assert_ne!(other, first);
     assert!(cookie.is_some_and(|cookie| !cookie.starts_with(&pair)));
 }
+
+#[tokio::test]
+async fn a_field_of_the_request_chooses_the_server_if_the_options_say_so() {
+    let (a, b, c) = (good().await, good().await, good().await);
+    let mut options = of(&[&a, &b, &c]);
+    options.balance = Balance::ConsistentHash { header: Some("x-tenant".parse().unwrap()) };
+    let group = Group::new(options).unwrap();
+    let ask = async |tenant: &str, key: u64| {
+        let mut request = request(Method::GET, "/");
+        request.headers_mut().insert("x-tenant", tenant.parse().unwrap());
+        let cx = SendContext { key, ..SendContext::default() };
+        let answer = group.send(request, &cx).await.unwrap();
+        let server = answer.server.to_string();
+        answer.response.into_body().collect().await.unwrap();
+        server
+    };
+    let mut servers = std::collections::HashSet::new();
+    for tenant in 0..20 {
+        let first = ask(&tenant.to_string(), 1).await;
+        assert_eq!(ask(&tenant.to_string(), 2).await, first, "whatever the cache key");
+        servers.insert(first);
+    }
+    assert_eq!(servers.len(), 3);
+}
+
+#[tokio::test]
+async fn the_total_deadline_covers_silence_and_a_body_that_drips() {
+    for silent in [true, false] {
+        let script = Script::start(move |_, mut stream| async move {
+            read_head(&mut stream).await;
+            if !silent {
+                let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+                let _ = stream.write_all(head).await;
+            }
+            while silent || stream.write_all(b"drip").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        let mut options = script.options();
+        options.timeouts.total = Some(Duration::from_millis(300));
+        let group = Group::new(options).unwrap();
+        assert_eq!(fetch(&group, "/").await, Err(OriginFault::TotalTimeout));
+    }
+}
