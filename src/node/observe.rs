@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use crate::front::Stats;
 use crate::serve::Shared;
-use crate::store::disk::{DirectoryStats, State};
 use crate::store::policy::Tuning;
 use crate::telemetry::Counters;
 
@@ -47,34 +46,12 @@ pub(super) fn stores(shared: &Arc<Shared>) {
         let faults: u64 = failing.stats().iter().map(|one| one.faults).sum();
         emit(&["device"], faults as f64);
     });
-    let shedding = disk.clone();
     counters.observe("brink_disk_dropped_total", move |emit| {
-        let stats = shedding.stats();
+        let stats = disk.stats();
         let shed = stats.iter().flat_map(|one| &one.counters);
         let shed: u64 = shed.filter(|(name, _)| *name == "writes_shed").map(|(_, n)| n).sum();
         emit(&[], shed as f64);
     });
-    let counting = disk.clone();
-    counters.observe("brink_disk_events_total", move |emit| {
-        for one in counting.stats() {
-            let directory = one.path.to_string_lossy();
-            for (event, count) in &one.counters {
-                emit(&[&directory, event], *count as f64);
-            }
-        }
-    });
-    let gauges: [(&'static str, fn(&DirectoryStats) -> f64); 2] = [
-        ("brink_disk_up", |one| if one.state == State::Ready { 1.0 } else { 0.0 }),
-        ("brink_disk_queued_bytes", |one| one.queued_bytes as f64),
-    ];
-    for (name, read) in gauges {
-        let disk = disk.clone();
-        counters.observe(name, move |emit| {
-            for one in disk.stats() {
-                emit(&[&one.path.to_string_lossy()], read(&one));
-            }
-        });
-    }
 }
 
 fn memory(shared: &Arc<Shared>) {

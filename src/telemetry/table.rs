@@ -157,13 +157,6 @@ pub const TABLE: &[Metric] = &[
         &[],
         "Keys that memory gave up for want of room, or did not let in.",
     ),
-    counter(
-        "brink_disk_events_total",
-        &["directory", "event"],
-        "Reads, writes, reclaims and evictions of a disk directory, by event.",
-    ),
-    gauge("brink_disk_up", &["directory"], "1 while a disk directory takes part, 0 while not."),
-    gauge("brink_disk_queued_bytes", &["directory"], "Bytes waiting to be written."),
     gauge(
         "brink_memory_tuning",
         &["history", "probation", "frequency_max"],
