@@ -9,7 +9,7 @@ use super::fail;
 use super::signals::{Signals, Told};
 use crate::base::Clock;
 use crate::config::{self, Config, Outcome, RunFlags};
-use crate::node::Node;
+use crate::node::{Node, confine};
 use crate::telemetry::setup;
 
 const EXAMPLES: &str = "\
@@ -78,6 +78,11 @@ impl Run {
         eprint!("{problems}");
         if let Err(why) = setup::install(&config.log.diagnostics) {
             return fail(why);
+        }
+        // Before any thread: fences are inherited, and never lifted.
+        if config.node.confine {
+            let confined = confine::confine(&config);
+            tracing::info!(files = confined.files, calls = confined.calls, "confined");
         }
         let node = match Node::start(&config, Clock::real()) {
             Ok(node) => node,

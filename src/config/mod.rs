@@ -81,12 +81,15 @@ pub struct NodeOptions {
     pub forwarded: Announce,
     /// Socket file at which a new process takes over from this one. Default none.
     pub handover: Option<PathBuf>,
+    /// Whether the process gives up what it never needs (landlock, seccomp). Default yes.
+    pub confine: bool,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
         let (name, drain) = ("brink".to_owned(), Duration::from_secs(30));
-        NodeOptions { name, drain, forwarded: Announce::default(), handover: None }
+        let forwarded = Announce::default();
+        NodeOptions { name, drain, forwarded, handover: None, confine: true }
     }
 }
 

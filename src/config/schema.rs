@@ -76,6 +76,7 @@ fn node(mut table: Table<'_>, base: &Path) -> (NodeOptions, usize, u32) {
         drain: table.time("drain", from.drain, HOUR),
         forwarded: table.word("forwarded", "x-forwarded", &words, from.forwarded),
         handover: file(&mut table, "handover", base),
+        confine: table.flag("confine", from.confine),
     };
     let threads = table.number("threads", front.threads as u64, 0..1_025) as usize;
     let backlog = table.number("backlog", front.backlog.into(), 1..65_536) as u32;

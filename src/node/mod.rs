@@ -10,6 +10,7 @@
 //! nothing. An upgrade is a second process that takes the first one's sockets (`handover`).
 
 mod build;
+pub mod confine;
 mod handover;
 mod observe;
 mod purges;

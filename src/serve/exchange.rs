@@ -140,6 +140,13 @@ async fn ends_empty(body: &mut Incoming) -> bool {
     true
 }
 
+/// Whether the request may be a replay of TLS early data, here or at a hop before us
+/// (RFC 8470 5.1).
+fn is_early(conn: &Connection, parts: &request::Parts) -> bool {
+    conn.tls.as_ref().is_some_and(|tls| tls.early_data)
+        || parts.headers.get("early-data").is_some_and(|value| value == "1")
+}
+
 /// The first two steps: is it one unambiguous request, and whose?
 fn receive(
     routing: &Routing,
@@ -154,8 +161,7 @@ fn receive(
     if outside {
         return Err(Fault::Misdirected);
     }
-    let early = conn.tls.as_ref().is_some_and(|tls| tls.early_data);
-    if early && !asked.is_safe() {
+    if !asked.is_safe() && is_early(conn, parts) {
         return Err(Fault::TooEarly);
     }
     let place = routing.place(&asked).ok_or(Fault::Misdirected)?;

@@ -217,6 +217,16 @@ fn an_options_that_may_go_no_further_ends_here() {
 }
 
 #[test]
+fn what_may_be_a_replay_is_forwarded_only_if_it_is_safe() {
+    let (origin, node) = world();
+    let fields = "Early-Data: 1\r\nContent-Length: 0\r\n";
+    assert_eq!(node.client().ask("POST", "/p", fields).status, 425);
+    assert_eq!(origin.count(), 0);
+    node.client().ask("GET", "/a", "Early-Data: 1\r\n").expect(200, "GET /a");
+    assert_eq!(origin.request(0).field("early-data").as_deref(), Some("1"));
+}
+
+#[test]
 fn an_empty_port_is_the_default_one() {
     let (_origin, node) = world();
     let mut client = node.client();

@@ -11,6 +11,7 @@ mod support;
 mod admin;
 mod bounds;
 mod collapse;
+mod confine;
 mod corpus;
 mod crash;
 mod disk;
