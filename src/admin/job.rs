@@ -57,10 +57,16 @@ impl Counting {
     }
 }
 
-/// What a number of calls want.
-pub(super) struct AnyOf(Ledger);
+/// What a number of calls want. Asking takes no lock.
+#[derive(Clone, Default)]
+pub(super) struct AnyOf(Arc<Ledger>);
 
 impl AnyOf {
+    /// One more call.
+    pub(super) fn add(&self, job: &Job) {
+        self.0.apply(self.0.number(job.whats.clone(), false, 0));
+    }
+
     /// Whether one of them may want this.
     pub(super) fn wants(&self, key: &[u8], tags: &[Box<str>]) -> bool {
         self.0.verdict_of(key, tags, 0) == Verdict::Gone
@@ -85,8 +91,10 @@ impl Job {
     }
 
     /// What any of `jobs` may want.
-    pub(super) fn all(jobs: &[Job]) -> AnyOf {
-        AnyOf(tester(jobs.iter().flat_map(|job| &job.whats)))
+    pub(super) fn all<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> AnyOf {
+        let any = AnyOf::default();
+        jobs.into_iter().for_each(|job| any.add(job));
+        any
     }
 
     /// Counts nothing but what would be purged.

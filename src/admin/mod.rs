@@ -19,6 +19,7 @@ mod disk;
 mod explain;
 mod guard;
 mod handles;
+mod history;
 mod job;
 mod lab;
 mod limit;
@@ -45,7 +46,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use axum::body::Body;
 use axum::http::{Request, Response};
@@ -143,6 +144,7 @@ pub(crate) struct State {
     audit: Audit,
     hosts: Vec<String>,
     jobs: warm::Jobs,
+    history: history::History,
     advice: lab::Advice,
     purgers: commit::Purgers,
 }
@@ -151,6 +153,7 @@ pub(crate) struct State {
 pub struct Api {
     router: axum::Router,
     tokens: Arc<Tokens>,
+    state: Weak<State>,
 }
 
 impl Api {
@@ -173,11 +176,13 @@ impl Api {
             tokens: tokens.clone(),
             hosts: options.hosts.clone(),
             jobs: warm::Jobs::default(),
+            history: history::History::default(),
             advice: lab::Advice::default(),
             purgers: commit::Purgers::default(),
             handles,
         });
-        Api { router: router::router(state), tokens }
+        let weak = Arc::downgrade(&state);
+        Api { router: router::router(state), tokens, state: weak }
     }
 
     /// One call, guard and all.
@@ -206,7 +211,8 @@ impl Admin {
         let listener = listener.await.map_err(failed)?;
         let socket = listener.copy().map_err(failed)?;
         let address = listener.address();
-        let Api { router, tokens } = Api::with(&options, tokens, handles);
+        let Api { router, tokens, state } = Api::with(&options, tokens, handles);
+        tokio::spawn(history::keep(state));
         let stop = CancellationToken::new();
         let remotes = Remotes::new(options.purge_networks, router.clone());
         let pause = stop.child_token();

@@ -25,6 +25,7 @@ pub(super) fn document() -> Value {
     let mut schemas = schemas::all();
     schemas.insert("Purge".to_owned(), purge());
     schemas.insert("Warm".to_owned(), warm());
+    schemas.insert("DiskChange".to_owned(), disk_change());
     schemas.insert("OriginChange".to_owned(), origin_change());
     schemas.insert("ServerChange".to_owned(), server_change());
     json!({
@@ -74,6 +75,7 @@ fn operation(route: &Route) -> Value {
     let body = match (route.method, route.path) {
         ("POST", "/v1/purge") => "Purge",
         ("POST", "/v1/warm") => "Warm",
+        ("PUT", "/v1/disk") => "DiskChange",
         ("PUT", "/v1/origins/{origin}") => "OriginChange",
         ("PUT", "/v1/origins/{origin}/servers/{server}") => "ServerChange",
         _ => return operation,
@@ -186,6 +188,18 @@ fn server_change() -> Value {
         "properties": {
             "state": {"enum": ["up", "drain"]},
             "weight": {"type": "integer", "minimum": 0, "maximum": 1000},
+        },
+    })
+}
+
+fn disk_change() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["directory", "state"],
+        "properties": {
+            "directory": {"type": "string", "description": "As GET /v1/disk names it."},
+            "state": {"enum": ["ready", "out"]},
         },
     })
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 
 use super::handles::Handles;
-use super::job::Job;
+use super::job::{AnyOf, Job};
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::ledger::Verdict;
 use crate::store::Keep;
@@ -56,19 +56,23 @@ impl Progress {
 }
 
 /// Passes over the memory tier. Returns the ledger's number that everything in it has been
-/// judged at, unless this was only a count. `dropped` hears of every entry that is dropped,
-/// before it is, so that calls that came in meanwhile do not miss it.
+/// judged at, unless this was only a count.
+///
+/// What calls that came in meanwhile want (`later`) stays for the pass that counts for them:
+/// it is purged already, so nobody is shown it. Counting it here instead was tried and
+/// rejected: it needs the lock that a new purge takes, a thousand times a pass, and purges
+/// then waited for the sweep.
 pub(super) fn memory(
     handles: &Handles,
     jobs: &mut [Job],
     progress: &Progress,
-    dropped: &dyn Fn(&Entry),
+    later: &AnyOf,
 ) -> Option<u64> {
     let ledger = &handles.ledger;
     let upto = ledger.seq();
     let remember = handles.disk.is_some();
     let judges = jobs.is_empty() || jobs.iter().any(|job| !job.is_dry());
-    let any = Job::all(jobs);
+    let any = Job::all(&*jobs);
     let (mut freed, mut bytes) = (0u64, 0u64);
     progress.begin(handles.memory.len());
     handles.memory.for_each(&mut |slot: &Slot| {
@@ -81,12 +85,13 @@ pub(super) fn memory(
         if !judges {
             return Keep::Whole;
         }
-        let gone = |entry: &Entry| ledger.verdict(entry) == Verdict::Gone;
+        let gone = |entry: &Entry| {
+            ledger.verdict(entry) == Verdict::Gone && !later.wants(&entry.key, &entry.tags)
+        };
         let doomed = slot.variants.iter().filter(|entry| gone(entry)).count();
         if doomed == 0 {
             return Keep::Whole;
         }
-        slot.variants.iter().filter(|entry| gone(entry)).for_each(|entry| dropped(entry));
         let mut kept = slot.clone();
         kept.variants.retain(|entry| !gone(entry));
         freed += doomed as u64;
@@ -104,7 +109,7 @@ pub(super) fn disk(handles: &Handles, jobs: &mut [Job], progress: &Progress) -> 
     let judges = jobs.is_empty() || jobs.iter().any(|job| !job.is_dry());
     progress.begin(records * if judges && !jobs.is_empty() { 2 } else { 1 });
     if !jobs.is_empty() {
-        let any = Job::all(jobs);
+        let any = Job::all(&*jobs);
         disk.walk(&mut |facts, bytes| {
             progress.step();
             if !any.wants(facts.key, &facts.tags) {

@@ -7,7 +7,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
-use super::{State, dashboard, disk, explain, guard, lab, objects, openapi, purge, sight, warm};
+use super::{
+    State, dashboard, disk, explain, guard, history, lab, objects, openapi, purge, sight, warm,
+};
 
 /// The router with its guard.
 pub(super) fn router(state: Arc<State>) -> Router {
@@ -22,6 +24,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/readyz", get(sight::ready))
         .route("/metrics", get(sight::metrics))
         .route("/v1/stats", get(sight::stats))
+        .route("/v1/history", get(history::history))
         .route("/v1/purge", post(purge::post))
         .route("/v1/purges", get(purge::list))
         .route("/v1/objects", get(objects::list))

@@ -69,6 +69,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/readyz", None, "The node takes traffic."),
     route("GET", "/metrics", READ, "Prometheus metrics."),
     route("GET", "/v1/stats", READ, "Totals since start, fill of the tiers."),
+    route("GET", "/v1/history", READ, "Totals every two seconds of the last ten minutes."),
     route("POST", "/v1/purge", Some(Scope::Purge), "Purge by URL, prefix, tag, host, pattern."),
     route("GET", "/v1/purges", READ, "Purges, newest first, and where the ledger stands."),
     route("GET", "/v1/objects", READ, "Stored objects by tag, prefix, host or URL, in pages."),

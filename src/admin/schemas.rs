@@ -19,6 +19,19 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          origin_requests: integer, origin_bytes: integer, connections: integer, \
          collapsed: integer, aborted: integer, latency: Latency, sites: Site[]",
     ),
+    ("History", "every_ms: integer, samples: Sample[]"),
+    (
+        "Sample",
+        "at_ms: integer, requests: integer, hits: integer, asked: integer, bytes: integer, \
+         origin_bytes: integer",
+    ),
+    ("Directories", "directories: Directory[]"),
+    (
+        "Directory",
+        "directory: string, state: string, reason: string?, records: integer, \
+         bytes: integer, bytes_max: integer, index_bytes: integer, queued_bytes: integer, \
+         faults: integer, counters: object",
+    ),
     ("Fill", "objects: integer, bytes: integer"),
     ("Ledger", "seq: integer, pending: integer, sweeps: Sweeps"),
     ("Sweeps", "memory: Sweep, disk: Sweep?"),
@@ -112,6 +125,9 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
 pub(super) fn answer(path: &str, method: &str) -> Option<&'static str> {
     Some(match (path, method) {
         ("/v1/stats", _) => "Stats",
+        ("/v1/history", _) => "History",
+        ("/v1/disk", "GET") => "Directories",
+        ("/v1/disk", _) => "Directory",
         ("/v1/purge", _) => "Purged",
         ("/v1/purges", _) => "Purges",
         ("/v1/objects", _) => "Objects",

@@ -9,6 +9,9 @@
 //! a large disk takes minutes and one over memory does not. Calls that name only URLs
 //! need no pass; a timer makes one now and then so that the ledger stays short.
 //!
+//! The thread of a pass has the priority of all others: it takes short locks that lookups take
+//! too, and one that steps back would hold them longer.
+//!
 //! An object that a lookup dropped between purge and pass is not counted.
 
 use std::collections::VecDeque;
@@ -19,7 +22,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::handles::Handles;
-use super::job::{Counting, Found, Job};
+use super::job::{AnyOf, Counting, Found, Job};
 use super::passes::{self, Progress, Shown};
 use crate::rules::purge::What;
 
@@ -27,8 +30,6 @@ use crate::rules::purge::What;
 const IDLE_PASS_EVERY: Duration = Duration::from_secs(10);
 /// Calls served by one pass.
 const JOBS_MAX: usize = 4096;
-/// How much a sweep steps back behind everything else (setpriority(2)).
-const NICE: i32 = 10;
 /// Reports kept for `/v1/purges`.
 const REPORTS_MAX: usize = 256;
 
@@ -68,6 +69,8 @@ pub(super) struct Inner {
 #[derive(Default)]
 struct Line {
     jobs: Vec<Job>,
+    /// What those want that came in since the running pass began.
+    later: AnyOf,
     /// For the disk tier: the memory tier is swept up to here.
     upto: u64,
     running: bool,
@@ -123,6 +126,7 @@ impl Sweeper {
         let (job, counting) = Job::new(whats, seq, soft);
         {
             let mut line = self.inner.memory.lock();
+            line.later.add(&job);
             line.jobs.push(job);
             effect();
         }
@@ -177,15 +181,14 @@ impl Sweeper {
         let sweeper = self.clone();
         let thread = std::thread::Builder::new().name("brink-sweep".to_owned());
         let started = thread.spawn(move || {
-            // Of this thread alone: freeing space must not slow down those who serve. Where
-            // that is not allowed it works all the same.
-            let _ = rustix::process::nice(NICE);
             let line = sweeper.line(tier);
             loop {
                 let (jobs, upto) = {
                     let mut line = line.lock();
                     let some = line.jobs.len().min(JOBS_MAX);
-                    (line.jobs.drain(..some).collect(), line.upto)
+                    let jobs: Vec<Job> = line.jobs.drain(..some).collect();
+                    line.later = Job::all(&line.jobs);
+                    (jobs, line.upto)
                 };
                 match tier {
                     Tier::Memory => sweeper.memory(jobs),
@@ -206,11 +209,11 @@ impl Sweeper {
 
     fn memory(&self, mut jobs: Vec<Job>) {
         let handles = &self.inner.handles;
-        let progress = self.inner.memory.lock().progress.clone();
-        let upto = passes::memory(handles, &mut jobs, &progress, &|entry| {
-            // Calls still in line that the entry belongs to must not miss it.
-            self.inner.memory.lock().jobs.iter_mut().for_each(|job| job.look(entry, true));
-        });
+        let (progress, later) = {
+            let line = self.inner.memory.lock();
+            (line.progress.clone(), line.later.clone())
+        };
+        let upto = passes::memory(handles, &mut jobs, &progress, &later);
         if handles.disk.is_none() {
             self.done(jobs);
             if let Some(upto) = upto {

@@ -79,6 +79,7 @@ impl Top {
         let every = Duration::from_secs(self.every);
         admin_client::run(&self.target, async |client| {
             let mut screen = Screen::new();
+            screen.remember(&client).await?;
             screen.look(&client).await?;
             if self.target.json {
                 let all = json!({"stats": screen.stats, "top": screen.heaviest.urls,
@@ -179,6 +180,24 @@ impl Screen {
             _ => {}
         }
         true
+    }
+
+    /// Takes over what the node has seen in the last minutes.
+    async fn remember(&mut self, client: &Client) -> Result<(), Problem> {
+        let history = client.get("/v1/history", &[]).await?;
+        let samples = history.get("samples").and_then(Value::as_array);
+        let samples = samples.map_or(&[][..], |samples| samples);
+        for (before, now) in samples.iter().zip(samples.iter().skip(1)) {
+            let delta = |name: &str| number(now, name).saturating_sub(number(before, name));
+            let ms = delta("/at_ms").max(1);
+            let (bytes, origin_bytes) = (delta("/bytes"), delta("/origin_bytes"));
+            let ratio = draw::share(delta("/hits"), delta("/asked"));
+            let saved = 1.0 - draw::share(origin_bytes, bytes).min(1.0);
+            keep(&mut self.requests, delta("/requests") * 1000 / ms);
+            keep(&mut self.ratios, (ratio * 1000.0) as u64);
+            keep(&mut self.savings, if bytes == 0 { 0 } else { (saved * 1000.0) as u64 });
+        }
+        Ok(())
     }
 
     async fn rank(&mut self, client: &Client) -> Result<(), Problem> {

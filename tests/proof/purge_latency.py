@@ -8,8 +8,8 @@ nginx answers with small objects, each with one of 1,000 tags; wrk fills the cac
 million of them, and then asks for a hot set as fast as it can while purges by tag are made
 at a steady rate. A purge's time is that of the whole call over HTTP, from the first byte
 sent to the last byte received, so it is never better than what an operator sees; the node's
-own figure is shown beside it. After every call an object with the tag is asked for: the
-answer must not be a hit. At the end everything is purged and the sweep is waited for.
+own figure is shown beside it. After every call an object with the tag is asked for that
+nobody else asks for: the answer must not be a hit. At the end everything is purged and the sweep is waited for.
 """
 
 import argparse
@@ -133,7 +133,7 @@ def purge_all(admin, token, options):
         answer = admin.call("POST", "/v1/purge", {"tags": [f"tag-{tag}"], "wait_ms": 0})
         times.append((time.perf_counter() - before) * 1000)
         told.append(answer["effective_ms"])
-        client.request("GET", f"/o/{tag}/{tag + TAGS * 5}")
+        client.request("GET", f"/o/{tag}/{tag + TAGS * 100}")
         response = client.getresponse()
         response.read()
         wrong += "; hit" in response.getheader("Cache-Status", "")

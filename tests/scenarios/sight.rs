@@ -9,7 +9,7 @@ struct World {
     _origin: Origin,
     node: Node,
     token: String,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// A node with an admin listener, little memory, and a disk tier that takes everything.
@@ -32,7 +32,7 @@ fn world() -> World {
     ));
     let token = std::fs::read_to_string(dir.path().join("token")).expect("the token file");
     let token = token.split_whitespace().last().unwrap_or_default().to_owned();
-    let world = World { _origin: origin, node, token, _dir: dir };
+    let world = World { _origin: origin, node, token, dir };
     eventually("the disk tier joins", || world.call("GET", "/readyz", "").contains("ready"));
     world
 }
@@ -120,6 +120,9 @@ fn a_sitemap_is_fetched_through_the_node_and_its_pages_are_hits_then() {
 /// A call of the API, and the route of the document that it is one of.
 const CALLS: &[(&str, &str, &str, &str)] = &[
     ("GET", "/v1/stats", "/v1/stats", ""),
+    ("GET", "/v1/history", "/v1/history", ""),
+    ("GET", "/v1/disk", "/v1/disk", ""),
+    ("PUT", "/v1/disk", "/v1/disk", "{\"directory\":\"the-disk\",\"state\":\"ready\"}"),
     ("GET", "/v1/objects?limit=3", "/v1/objects", ""),
     ("GET", "/v1/objects?tier=disk", "/v1/objects", ""),
     ("GET", "/v1/explain?url=http://{}/a", "/v1/explain", ""),
@@ -166,7 +169,8 @@ fn the_running_api_answers_as_its_document_says() {
             true => target.replace("app-server", &world.server()),
             false => target,
         };
-        let answer = parse(&world.call(method, &target, &body));
+        let disk = world.dir.path().join("disk").display().to_string();
+        let answer = parse(&world.call(method, &target, &body.replace("the-disk", &disk)));
         let operation = &document["paths"][path][method.to_lowercase()];
         let done = operation["responses"].as_object().and_then(|all| all.iter().next());
         let (_, done) = done.unwrap_or_else(|| panic!("{method} {path} is in the document"));

@@ -4,7 +4,7 @@
 import { draw } from './lab.js';
 
 const $ = (id) => document.getElementById(id);
-const KEEP = 120;
+const KEEP = 300;
 const PERIOD = 2000;
 let token = sessionStorage.getItem('brink-token') || '';
 let last = null;
@@ -66,9 +66,10 @@ function table(node, head, rows, nothing) {
   })))));
 }
 
-function chart(node, lines, top, label) {
+function chart(node, lines, top, label, show) {
   const max = top || Math.max(1e-9, ...lines.flatMap(([, values]) => values));
   const [w, h] = [400, 110];
+  const longest = Math.max(2, ...lines.map(([, values]) => values.length));
   const drawing = svg('svg', { class: 'chart', viewBox: `0 0 ${w} 130`, preserveAspectRatio: 'none', role: 'img', 'aria-label': label });
   for (const share of [0, 0.5, 1]) {
     const y = 8 + h * (1 - share);
@@ -76,12 +77,12 @@ function chart(node, lines, top, label) {
   }
   for (const [kind, values] of lines) {
     const points = values.map((value, at) => {
-      const x = w - (values.length - 1 - at) * (w / (KEEP - 1));
+      const x = at * w / (longest - 1);
       return `${x.toFixed(1)} ${(8 + h * (1 - Math.min(1, value / max))).toFixed(1)}`;
     });
     if (points.length > 1) drawing.append(svg('path', { class: kind, d: 'M' + points.join('L') }));
   }
-  node.replaceChildren(drawing);
+  node.replaceChildren(drawing, el('span', { class: 'peak', 'aria-hidden': 'true' }, show(max)));
 }
 
 function push(name, value) {
@@ -89,22 +90,35 @@ function push(name, value) {
   if (series[name].length > KEEP) series[name].shift();
 }
 
+function sample(before, now, asked, hits) {
+  const seconds = ((now.now_ms || now.at_ms) - (before.now_ms || before.at_ms)) / 1000;
+  const per = (field) => (now[field] - before[field]) / seconds;
+  push('rps', per('requests')); push('hits', hits / seconds); push('bps', per('bytes')); push('origin', per('origin_bytes'));
+  push('ratio', asked > 0 ? hits / asked : (series.ratio.at(-1) || 0));
+}
+
+async function remember() {
+  for (const name of Object.keys(series)) series[name] = [];
+  const { samples } = await call('GET', '/v1/history');
+  for (let at = 1; at < samples.length; at++) {
+    const [before, now] = [samples[at - 1], samples[at]];
+    sample(before, now, now.asked - before.asked, now.hits - before.hits);
+  }
+}
+
 function overview(now) {
   if (last && now.now_ms > last.now_ms && now.requests >= last.requests) {
-    const seconds = (now.now_ms - last.now_ms) / 1000;
-    const per = (field) => (now[field] - last[field]) / seconds;
-    const hits = per('hits') + per('stale');
-    const asked = hits + per('misses') + per('revalidated') + per('passes');
-    push('rps', per('requests')); push('hits', hits); push('bps', per('bytes')); push('origin', per('origin_bytes'));
-    push('ratio', asked > 0 ? hits / asked : (series.ratio.at(-1) || 0));
+    const more = (...fields) => fields.reduce((sum, field) => sum + now[field] - last[field], 0);
+    const hits = more('hits', 'stale');
+    sample(last, now, hits + more('misses', 'revalidated', 'passes'), hits);
   }
   last = now;
   $('now-rps').textContent = short(series.rps.at(-1) || 0);
   $('now-bps').textContent = bytes(series.bps.at(-1) || 0);
   $('now-hit').textContent = percent(series.ratio.at(-1) || 0);
-  chart($('chart-rps'), [['k1', series.rps], ['k2', series.hits]], 0, 'Requests per second, last four minutes');
-  chart($('chart-bps'), [['k1', series.bps], ['k3', series.origin]], 0, 'Bytes per second, last four minutes');
-  chart($('chart-hit'), [['k2', series.ratio]], 1, 'Hit ratio, last four minutes');
+  chart($('chart-rps'), [['k1', series.rps], ['k2', series.hits]], 0, 'Requests per second, last minutes', (n) => short(n) + '/s');
+  chart($('chart-bps'), [['k1', series.bps], ['k3', series.origin]], 0, 'Bytes per second, last minutes', (n) => bytes(n) + '/s');
+  chart($('chart-hit'), [['k2', series.ratio]], 1, 'Hit ratio, last minutes', percent);
   const saved = now.bytes_memory + now.bytes_disk;
   $('figures').replaceChildren(...[
     [percent(now.request_hit_ratio), 'of requests hit'], [percent(now.byte_hit_ratio), 'of bytes hit'],
@@ -136,11 +150,13 @@ async function objects(after) {
   const kind = $('objects-kind').value;
   const query = new URLSearchParams({ limit: 50 });
   if (kind) query.set(kind, $('objects-text').value);
+  if ($('objects-tier').value) query.set('tier', $('objects-tier').value);
   if (after) query.set('after', after); else rows = [];
   const page = await call('GET', '/v1/objects?' + query);
   rows.push(...page.objects);
   table($('objects-list'), [['URL', 'url'], ['tier', ''], ['status', 'n'], ['body', 'n'], ['ttl', 'n'], ['tags', '']],
-    rows.map((o) => [el('button', { class: 'quiet small', onclick: () => explainThis(o.url) }, o.url), o.tier, o.status, bytes(o.bytes), o.ttl_s + ' s', o.tags.join(' ')]),
+    rows.map((o) => [el('button', { class: 'link', title: 'Explain', onclick: () => explainThis(o.url) }, o.url),
+      o.tier === 'memory' && o.on_disk ? 'memory, disk' : o.tier, o.status || '', bytes(o.bytes), o.soft_purged ? 'purged (soft)' : o.status ? o.ttl_s + ' s' : '', o.tags.join(' ')]),
     'Nothing stored that fits.');
   const more = $('objects-more');
   more.hidden = !page.next;
@@ -157,11 +173,13 @@ async function explain() {
   const list = el('dl', {});
   const add = (name, value) => { if (value) list.append(el('dt', {}, name), el('dd', {}, value)); };
   add('site', a.site); add('rule', a.site && (a.rule || 'the site\u2019s own policy')); add('origin', a.origin);
+  add('tiers', a.tiers && a.tiers.join(', ')); add('hits', a.hits !== null && a.hits !== undefined && String(a.hits));
   add('key', a.key && a.key.text); add('key has', a.key && a.key.query_rule); add('freshness', a.freshness && a.freshness.sum);
   (a.variants || []).forEach((v, at) => add(`variant ${at + 1}${v.selected ? ' (chosen)' : ''}`,
     `${v.object.tier}, ${bytes(v.object.bytes)}, ttl ${v.object.ttl_s} s` + (v.object.tags.length ? ', tags ' + v.object.tags.join(' ') : '') +
     v.object.vary.map(([n, x]) => `; ${n}: ${x}`).join('')));
   add('last purge', a.last_purge && `number ${a.last_purge.seq}: ${a.last_purge.kind} ${a.last_purge.what}${a.last_purge.soft ? ' (soft)' : ''}`);
+  add('evicted', a.last_eviction && `${new Date(a.last_eviction.at_s * 1000).toLocaleString()}, after ${a.last_eviction.hits} hits`);
   add('not stored', a.last_not_stored && a.last_not_stored.reason);
   $('explain-answer').replaceChildren(el('p', { class: 'verdict ' + (good ? 'good' : 'bad') }, a.now.verdict),
     el('p', {}, a.now.why), list, ...(a.advice || []).map((text) => el('p', { class: 'advice' }, text)));
@@ -171,7 +189,9 @@ async function purge(dry) {
   const kind = $('purge-kind').value;
   const items = $('purge-items').value.split('\n').map((l) => l.trim()).filter(Boolean);
   const body = { soft: $('purge-soft').checked, dry_run: dry };
-  body[kind] = kind === 'everything' ? true : kind === 'pattern' ? items[0] || '' : items;
+  if (kind === 'glob') { body.pattern = items[0] || ''; body.pattern_syntax = 'glob'; }
+  else if (kind === 'segments') { body.prefixes = items; body.prefix_by = 'segment'; }
+  else body[kind] = kind === 'everything' ? true : kind === 'pattern' ? items[0] || '' : items;
   if (!dry && kind === 'everything' && !confirm('Purge everything?')) return;
   const a = await call('POST', '/v1/purge', body);
   $('purge-answer').textContent = dry
@@ -182,6 +202,11 @@ async function purge(dry) {
 
 async function purges() {
   const a = await call('GET', '/v1/purges');
+  const running = Object.entries(a.sweeps).filter(([, sweep]) => sweep && sweep.running);
+  $('sweeps').textContent = running.map(([tier, s]) => `sweep of ${tier}: ${short(s.examined)} of ${short(s.total)} keys`).join('; ');
+  const audit = await call('GET', '/v1/audit');
+  table($('audit'), [['time', ''], ['who', ''], ['from', ''], ['call', ''], ['what', 'url'], ['status', 'n']],
+    audit.changes.slice(0, 50).map((c) => [c.time.slice(11, 19), c.who, c.peer, c.call, c.what, c.status]), 'None yet.');
   table($('purges'), [['number', 'n'], ['time', ''], ['by', ''], ['items', 'url'], ['matched', 'n'], ['freed', 'n'], ['', '']],
     a.purges.slice(0, 50).map((p) => [p.seq, new Date(p.at_ms).toLocaleTimeString(), p.who,
       p.items.join(', ') + (p.items_total > p.items.length ? ` and ${p.items_total - p.items.length} more` : ''),
@@ -290,6 +315,7 @@ async function tick() {
 
 async function enter() {
   try {
+    await remember();
     overview(await call('GET', '/v1/stats'));
   } catch (error) { leave(error.status ? error.message : 'The node does not answer.'); return; }
   sessionStorage.setItem('brink-token', token);

@@ -51,6 +51,7 @@ fn state(durable: Arc<dyn Durable>) -> Arc<crate::admin::State> {
         audit: audit::Audit::new(None),
         hosts: Vec::new(),
         jobs: warm::Jobs::default(),
+        history: Default::default(),
         advice: Default::default(),
         purgers: commit::Purgers::default(),
         handles,
