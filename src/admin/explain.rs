@@ -22,11 +22,15 @@ use crate::rules::asked::Asked;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::ledger::Verdict;
 use crate::rules::normalise::normalise;
+use crate::rules::pieces;
 use crate::rules::plan::{Plan, Question, plan};
 use crate::rules::purge::{Purge, Subject};
 use crate::rules::site::{Policy, QueryKey};
 
 type Shared = Arc<super::State>;
+
+/// Pieces of one object that are looked for: 64 GiB of it.
+const PIECES_MAX: u64 = 65_536;
 
 /// Request fields one may ask with.
 const HEADERS_MAX: usize = 32;
@@ -127,6 +131,7 @@ fn tell(
         "hits": stored.hits,
         "variants": variants,
         "now": Judgement::of(&verdict, now),
+        "pieces": chosen.and_then(|entry| held_pieces(handles, located, entry)),
         "freshness": chosen.map(|entry| freshness(entry, now)),
         "last_purge": purged.as_deref().map(|purge| json!({
             "seq": purge.seq,
@@ -139,6 +144,18 @@ fn tell(
         "last_not_stored": not_stored,
         "advice": advice,
     })
+}
+
+/// Of an object in pieces: how many there are, and how many each tier seems to hold.
+fn held_pieces(handles: &Handles, located: &Located, entry: &Entry) -> Option<Value> {
+    let (grid, version) = pieces::of(entry)?;
+    let (mut memory, mut disk) = (0u64, 0u64);
+    for n in 0..grid.count().min(PIECES_MAX) {
+        let key = pieces::key(located.seed, located.key.text(), version, n);
+        memory += u64::from(handles.memory.contains(&key));
+        disk += u64::from(handles.disk.as_ref().is_some_and(|disk| disk.contains(&key)));
+    }
+    Some(json!({"total": grid.count(), "memory": memory, "disk": disk}))
 }
 
 fn key(located: &Located, asked: &Asked, policy: &Policy) -> Value {

@@ -27,6 +27,8 @@ pub struct Located {
     pub rule: Option<usize>,
     /// The key it is stored under.
     pub key: Key,
+    /// What keys are hashed with.
+    pub seed: KeySeed,
 }
 
 impl Located {
@@ -35,7 +37,7 @@ impl Located {
         let (site, policy, rule) = sites.route(asked)?;
         let rule = rule.and_then(|name| site.rules.iter().position(|rule| rule.name == name));
         let key = key_of(seed, asked, &policy.query);
-        Some(Located { site: site.clone(), rule, key })
+        Some(Located { site: site.clone(), rule, key, seed })
     }
 
     /// The rule that matched.

@@ -69,7 +69,8 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
         "Explain",
         "url: string, site: string?, rule: string?, origin: string?, key: Key?, \
          request: string[]?, tier: string?, tiers: string[]?, hits: integer?, \
-         variants: Variant[]?, now: Now, freshness: Freshness?, last_purge: LastPurge?, \
+         variants: Variant[]?, now: Now, pieces: Pieces?, freshness: Freshness?, \
+         last_purge: LastPurge?, \
          last_eviction: Evicted?, last_not_stored: NotStored?, advice: string[]",
     ),
     (
@@ -77,6 +78,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
         "text: string, hash: string, scheme: string, host: string, port: integer, \
          path: string, query: string?, query_rule: string",
     ),
+    ("Pieces", "total: integer, memory: integer, disk: integer"),
     ("Variant", "selected: boolean, object: Object"),
     ("Now", "verdict: string, fwd: string?, why: string"),
     (

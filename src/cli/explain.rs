@@ -103,6 +103,11 @@ fn print(answer: &Value) {
             ),
         );
     }
+    if let Some(pieces) = answer.get("pieces").filter(|pieces| !pieces.is_null()) {
+        let held = |tier| number(pieces, tier);
+        let (total, memory, disk) = (held("/total"), held("/memory"), held("/disk"));
+        line("pieces", format!("{total} of 1 MiB: {memory} in memory, {disk} on disk"));
+    }
     line("not stored", at("/last_not_stored/reason"));
     for advice in list("/advice").filter_map(Value::as_str) {
         line("advice", advice.to_owned());

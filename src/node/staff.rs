@@ -98,7 +98,7 @@ pub(super) fn handles(
         locate: Arc::new(move |asked| {
             let place = locating.routing.load().place(asked)?;
             let key = key_of(locating.seed, asked, &place.policy().query);
-            Some(Located { site: place.site, rule: place.rule, key })
+            Some(Located { site: place.site, rule: place.rule, key, seed: locating.seed })
         }),
         groups: Arc::new(move || {
             let Some(shared) = grouping.upgrade() else { return Vec::new() };

@@ -200,8 +200,10 @@ async fn land(
                 let found = pieces::Found { lead, status, client, storable, total, body };
                 return pieces::begin(shared, order, found).await;
             }
-            let limit = order.place.policy().object_max;
-            let filling = fill::Filling { lead, key: order.key, status, client, limit };
+            let policy = order.place.policy();
+            let (limit, pieces_from) = (policy.object_max, policy.pieces_from);
+            let key = order.key;
+            let filling = fill::Filling { lead, key, status, client, limit, pieces_from };
             fill::fill(shared, filling, *storable, arrived.body).await;
         }
         Settlement::Freshen(entry) => {

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use super::Shared;
 use super::fetch::{Client, tell};
 use super::flights::{Lead, Progress};
+use super::pieces;
 use crate::origin::OriginBody;
 use crate::rules::entry::Entry;
 use crate::rules::fault::Fault;
@@ -35,6 +36,8 @@ pub(super) struct Filling {
     pub client: Client,
     /// Largest body kept, by the site's policy.
     pub limit: u64,
+    /// A body whose length was not announced is cut into pieces if it is longer than this.
+    pub pieces_from: u64,
 }
 
 /// Streams `body` to the flight's readers and stores it when it is whole.
@@ -44,7 +47,7 @@ pub(super) async fn fill(
     storable: Storable,
     body: OriginBody,
 ) {
-    let Filling { lead, key, status, client, limit } = filling;
+    let Filling { lead, key, status, client, limit, pieces_from } = filling;
     shared.memos.refresh_worked(key.hash());
     let seq = lead.seq();
     let limit = limit.min(shared.options.object_max);
@@ -61,8 +64,12 @@ pub(super) async fn fill(
     if lead.is_doomed() {
         return;
     }
+    let announced = storable.expected_len.is_some();
     if let Some(entry) = storable.into_entry(&key, body, seq) {
-        shared.store(&key, Arc::new(entry));
+        match !announced && entry.is_whole() && entry.body_len() > pieces_from && status == 200 {
+            true => pieces::split(shared, &key, entry),
+            false => shared.store(&key, Arc::new(entry)),
+        }
         shared.memos.forget_uncacheable(key.hash());
     }
 }

@@ -148,6 +148,12 @@ fn a_purge_takes_the_pieces_with_it() {
         let answer = admin.answer();
         assert!((200..300).contains(&answer.status), "{} {}", answer.head, answer.text());
     };
+    let explain = || {
+        let mut admin = node.admin();
+        let ask = "GET /v1/explain?url=http%3A%2F%2Fsite.test%2Ffilm HTTP/1.1\r\nHost: 127.0.0.1";
+        admin.send(format!("{ask}\r\nAuthorization: Bearer {}\r\n\r\n", secret.trim()));
+        admin.answer().text()
+    };
     for what in [
         "{\"urls\": [\"http://site.test/film\"]}",
         "{\"prefixes\": [\"site.test/\"]}",
@@ -160,6 +166,8 @@ fn a_purge_takes_the_pieces_with_it() {
         expect_whole(&node.client().get("/film"), 1);
         assert_eq!(film.sent(), before + TOTAL, "{what}: every byte comes from the origin again");
     }
+    let told = explain();
+    assert!(told.contains("\"pieces\":{\"disk\":0,\"memory\":6,\"total\":6}"), "{told}");
     // A soft purge asks; nothing changed, so the pieces stay.
     let before = film.sent();
     purge("{\"urls\": [\"http://site.test/film\"], \"soft\": true}");
@@ -207,4 +215,8 @@ fn a_body_without_a_length_is_served_whole_and_never_short() {
     let node = node(&film, "");
     let answer = node.client().get("/film");
     assert!(answer.body == film::bytes(1, 0, TOTAL - 1));
+    // It is kept in pieces, once its length is known.
+    eventually("it is there", || range(&node, MIB - 2, MIB + 2).is_hit());
+    expect_whole(&node.client().get("/film"), 1);
+    assert_eq!(film.wishes().len(), 1);
 }

@@ -12,12 +12,15 @@ use super::table::Joined;
 use super::{Ask, run};
 use crate::origin::OriginBody;
 use crate::rules::entry::{Entry, Extent};
-use crate::rules::pieces;
+use crate::rules::key::Key;
+use crate::rules::partial;
+use crate::rules::pieces::{self, Grid};
 use crate::rules::range::{self, Span, Wanted};
 use crate::rules::settle::Storable;
 use crate::serve::Shared;
 use crate::serve::fetch::{Client, Errand, Landing, Order};
 use crate::serve::flights::{Lead, Progress};
+use crate::store::landed::land;
 use crate::telemetry::Count;
 
 /// A large answer.
@@ -81,6 +84,25 @@ pub(in crate::serve) async fn begin(shared: &Arc<Shared>, order: Order, found: F
         shared.store(&key, manifest);
         shared.memos.forget_uncacheable(key.hash());
     }
+}
+
+/// Stores `whole`, which has come in one because nobody knew how long it would be, in
+/// pieces. They are copied, so that none keeps the memory of all.
+pub(in crate::serve) fn split(shared: &Shared, key: &Key, mut whole: Entry) {
+    let body = std::mem::take(&mut whole.body);
+    let total = body.iter().map(|part| part.len() as u64).sum();
+    let seq = whole.seq;
+    let manifest = pieces::manifest(shared.seed, whole, total, rand::random());
+    let grid = Grid { total };
+    for n in 0..grid.count() {
+        let Some(span) = grid.span(n) else { break };
+        let part = partial::slice(&body, span.first, span.len()).to_vec();
+        let part = land(part, span.len(), false);
+        if let Some((key, piece)) = pieces::piece(shared.seed, &manifest, n, part, seq) {
+            shared.store_piece(&key, Arc::new(piece));
+        }
+    }
+    shared.store(key, Arc::new(manifest));
 }
 
 /// The first byte that the client who asked needs, if it comes soon; a range that lies far

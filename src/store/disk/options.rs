@@ -77,7 +77,7 @@ impl Options {
     /// Length of the segment files of a directory of `capacity` bytes.
     pub fn segment_len(&self, capacity: ByteSize) -> u64 {
         let wanted = self.segment.map_or_else(
-            || (capacity.bytes() / 32).clamp(1 << 20, RECORD_MAX as u64),
+            || (capacity.bytes() / 32).clamp(4 << 20, RECORD_MAX as u64),
             |set| set.bytes().clamp(64 << 10, RECORD_MAX as u64),
         );
         wanted.min(capacity.bytes() / 4) / ALIGN as u64 * ALIGN as u64
