@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+"""50 GiB of distinct objects through a 2 GiB disk and 128 MiB of memory.
+
+    tests/proof/soak.py [--brink target/release/brink] [--gib 50] [--disk 2GiB]
+                        [--memory 128MiB] [--clients 4] [--dir DIR]
+
+Half of the requests are for objects that nobody asks for again, half follow a Zipf law over
+a catalogue four times the disk. An origin of this script makes the bodies; every byte of
+every answer is compared. While it runs the node's resident memory, the bytes of its segment
+files and its open files are sampled. At the end the trace of requests goes through
+`brink lab simulate` with the same sizes, and the node's hit ratio must be within three
+points of what that says. Exit code 0 if all of it holds. Linux only, a few minutes.
+"""
+
+import argparse
+import bisect
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zlib
+
+BASE_LEN, SIZE_MIN, SIZE_STEP, STEPS = 32 << 20, 32 << 10, 1024, 384
+MEAN = SIZE_MIN + SIZE_STEP * (STEPS - 1) // 2
+ZIPF, TOLERANCE, RSS_GROWTH = 0.8, 0.03, 1.10
+
+
+def size_of(name):
+    return SIZE_MIN + zlib.crc32(b"s%d" % name) % STEPS * SIZE_STEP
+
+
+def offset_of(name):
+    return zlib.crc32(b"o%d" % name) * 7919 % (BASE_LEN - SIZE_MIN - STEPS * SIZE_STEP)
+
+
+def bytes_of(text):
+    units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+    return int(float(text[:-3]) * units[text[-3:]])
+
+
+def requests(gib, disk, seed):
+    """Names in the order they are asked for, until `gib` GiB of distinct bytes."""
+    rng = random.Random(seed)
+    catalogue = 4 * disk // MEAN
+    weights, total = [], 0.0
+    for rank in range(1, catalogue + 1):
+        total += rank ** -ZIPF
+        weights.append(total)
+    order, seen, distinct, fresh = [], set(), 0, catalogue
+    while distinct < gib * (1 << 30):
+        if rng.random() < 0.5:
+            name = fresh
+            fresh += 1
+        else:
+            name = bisect.bisect_left(weights, rng.random() * total)
+        order.append(name)
+        if name not in seen:
+            seen.add(name)
+            distinct += size_of(name)
+    return order, len(seen), distinct
+
+
+def origin(listener, base):
+    def talk(stream):
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        waiting = b""
+        while True:
+            while b"\r\n\r\n" not in waiting:
+                more = stream.recv(65536)
+                if not more:
+                    return
+                waiting += more
+            head, waiting = waiting.split(b"\r\n\r\n", 1)
+            name = int(head.split(b" ", 2)[1].rsplit(b"/", 1)[1])
+            size, at = size_of(name), offset_of(name)
+            stream.sendall(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=86400\r\n"
+                           b"Content-Length: %d\r\n\r\n" % size)
+            stream.sendall(base[at:at + size])
+
+    while True:
+        stream, _ = listener.accept()
+        threading.Thread(target=talk, args=(stream,), daemon=True).start()
+
+
+def client(port, order, base, first, step, counts):
+    """Asks for every `step`th name; counts requests, hits, wrong answers, bytes."""
+    stream = socket.create_connection(("127.0.0.1", port))
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    buffer = bytearray(SIZE_MIN + STEPS * SIZE_STEP + 65536)
+    view = memoryview(buffer)
+    for at in range(first, len(order), step):
+        name = order[at]
+        stream.sendall(b"GET /o/%d HTTP/1.1\r\nHost: soak.test\r\n\r\n" % name)
+        have, end = 0, -1
+        while end < 0:
+            got = stream.recv_into(view[have:])
+            if not got:
+                raise SystemExit(f"the node closed at request {at}")
+            have += got
+            end = buffer.find(b"\r\n\r\n", 0, have)
+        head, start = bytes(view[:end]), end + 4
+        size = size_of(name)
+        good = head.startswith(b"HTTP/1.1 200") and b"%d\r\n" % size in head + b"\r\n"
+        while good and have < start + size:
+            got = stream.recv_into(view[have:start + size])
+            if not got:
+                raise SystemExit(f"the node cut the answer to request {at}")
+            have += got
+        offset = offset_of(name)
+        good = good and view[start:have] == base[offset:offset + size]
+        with counts.get_lock():
+            counts[0] += 1
+            counts[1] += b"; hit" in head
+            counts[2] += not good
+            counts[3] += size
+        if not good:
+            raise SystemExit(f"a wrong answer to request {at}: {head!r}")
+
+
+def resident(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS"))
+
+
+def stored(store):
+    files = [os.stat(os.path.join(store, "segments", name))
+             for name in os.listdir(os.path.join(store, "segments"))]
+    return sum(file.st_size for file in files), sum(file.st_blocks * 512 for file in files)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_node(args, work, store, origin_port, port, ghost):
+    config = os.path.join(work, "node.toml")
+    with open(config, "w") as file:
+        file.write(f"""
+[[listen]]
+addr = "127.0.0.1:{port}"
+[memory]
+capacity = "{args.memory}"
+[disk]
+ghost_keys = {ghost}
+[[disk.directory]]
+path = "{store}"
+capacity = "{args.disk}"
+[log]
+access = "off"
+[[origin]]
+name = "app"
+servers = ["http://127.0.0.1:{origin_port}"]
+[[site]]
+origin = "app"
+""")
+    errors = open(os.path.join(work, "log"), "w")
+    node = subprocess.Popen([args.brink, "run", "--config", config], stderr=errors)
+    until = time.monotonic() + 30
+    while "ready\n" not in open(errors.name).read():
+        if node.poll() is not None or time.monotonic() > until:
+            raise SystemExit(open(errors.name).read())
+        time.sleep(0.05)
+    return node
+
+
+def simulated(args, work, order):
+    trace = os.path.join(work, "trace.csv")
+    with open(trace, "w") as file:
+        file.write("time,id,size\n")
+        file.writelines(f"{at // 1000},{name},{size_of(name)}\n" for at, name in enumerate(order))
+    told = subprocess.run(
+        [args.brink, "lab", "simulate", trace, "--memory", args.memory, "--disk", args.disk,
+         "--policy", "before-disk", "--json"], check=True, capture_output=True, text=True)
+    return json.loads(told.stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--brink", default="target/release/brink")
+    parser.add_argument("--gib", type=float, default=50)
+    parser.add_argument("--disk", default="2GiB")
+    parser.add_argument("--memory", default="128MiB")
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dir", default=None, help="where the store is made; else a temporary one")
+    args = parser.parse_args()
+    disk = bytes_of(args.disk)
+    order, objects, distinct = requests(args.gib, disk, args.seed)
+    print(f"{len(order)} requests for {objects} objects, {distinct / (1 << 30):.1f} GiB distinct",
+          flush=True)
+    work = tempfile.mkdtemp(dir=args.dir)
+    store = os.path.join(work, "store")
+    base = memoryview(random.Random(7).randbytes(BASE_LEN))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    context = multiprocessing.get_context("fork")
+    origins = [context.Process(target=origin, args=(listener, base), daemon=True) for _ in "ab"]
+    [one.start() for one in origins]
+    port = free_port()
+    ghost = max(1024, 1 << (disk // MEAN - 1).bit_length())
+    node = start_node(args, work, store, listener.getsockname()[1], port, ghost)
+    good = False
+    try:
+        good = run(args, context, node, (order, base, port, disk, store, work))
+    finally:
+        node.send_signal(signal.SIGTERM)
+        node.wait()
+        [one.terminate() for one in origins]
+        shutil.rmtree(work, ignore_errors=True)
+    sys.exit(0 if good and node.returncode == 0 else 1)
+
+
+def run(args, context, node, world):
+    order, base, port, disk, store, work = world
+    counts = context.Array("q", 4)
+    clients = [context.Process(target=client, args=(port, order, base, n, args.clients, counts))
+               for n in range(args.clients)]
+    started = time.monotonic()
+    [one.start() for one in clients]
+    samples = []
+    while any(one.is_alive() for one in clients):
+        time.sleep(0.5)
+        size, blocks = stored(store)
+        done = counts[0] / len(order)
+        files = len(os.listdir(f"/proc/{node.pid}/fd"))
+        samples.append((done, resident(node.pid), size, blocks, files))
+        if len(samples) % 40 == 0:
+            print(f"{done:6.1%} {counts[3] / (1 << 30):6.1f} GiB, {counts[1] / max(counts[0], 1):.2%}"
+                  f" hits, resident {samples[-1][1] >> 20} MiB, disk {size >> 20} MiB", flush=True)
+    took = time.monotonic() - started
+    broken = [one.exitcode for one in clients if one.exitcode]
+    hit_ratio = counts[1] / max(counts[0], 1)
+    quarter = lambda n: max((rss for done, rss, *_ in samples if n / 4 <= done <= (n + 1) / 4),
+                            default=0)
+    rss, most = [quarter(n) for n in range(4)], max(size for _, _, size, *_ in samples)
+    blocks = max(one[3] for one in samples)
+    told = simulated(args, work, order)
+    predicted = prediction(told)
+    print(f"{counts[0]} answers, {counts[3] / (1 << 30):.1f} GiB in {took:.0f} s, "
+          f"wrong {counts[2]}, clients broken {len(broken)}")
+    print("resident memory by quarter, MiB: " + " ".join(str(one >> 20) for one in rss))
+    print(f"segment files at most {most >> 20} MiB (blocks {blocks >> 20} MiB) of {disk >> 20} MiB; "
+          f"open files at most {max(one[4] for one in samples)}")
+    print(f"hit ratio {hit_ratio:.2%}, simulator {predicted:.2%}, "
+          f"difference {abs(hit_ratio - predicted) * 100:.2f} points")
+    checks = {
+        "every answer right": counts[0] == len(order) and counts[2] == 0 and not broken,
+        "resident memory flat": rss[3] <= rss[1] * RSS_GROWTH,
+        "disk limit kept": most <= disk,
+        "hit ratio as simulated": abs(hit_ratio - predicted) <= TOLERANCE,
+    }
+    for what, holds in checks.items():
+        print(f"{'ok' if holds else 'FAILED'}: {what}")
+    return all(checks.values())
+
+
+def prediction(told):
+    """The request hit ratio of the one cell of a simulation."""
+    total = told["outcomes"][0]["total"]
+    return (total["memory_hits"] + total["disk_hits"]) / total["requests"]
+
+
+if __name__ == "__main__":
+    main()
