@@ -40,6 +40,9 @@ use seams::Seams;
 /// Threads for what is not on a client's path: admin, background checks.
 const BACKGROUND_THREADS: usize = 2;
 
+/// Longest wait for the disks at the end.
+const CLOSE_MAX: Duration = Duration::from_secs(30);
+
 /// How often certificate files are looked at.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(2);
 
@@ -206,11 +209,22 @@ impl Node {
         if let Some(admin) = self.admin {
             self.background.block_on(admin.stop());
         }
-        if let Some(disk) = &self.shared.disk {
-            disk.close();
-        }
+        close(&self.shared);
         self.background.shutdown_timeout(Duration::from_secs(1));
         (summary, cut)
+    }
+}
+
+/// Closes the disk tier; a device that no longer answers must not keep the process.
+fn close(shared: &Arc<Shared>) {
+    let Some(disk) = shared.disk.clone() else { return };
+    let (done, closed) = std::sync::mpsc::channel();
+    let closing = std::thread::Builder::new().name("disk-close".into()).spawn(move || {
+        disk.close();
+        let _ = done.send(());
+    });
+    if closing.is_ok() && closed.recv_timeout(CLOSE_MAX).is_err() {
+        tracing::error!("the disk tier could not be closed in time: a device does not answer");
     }
 }
 

@@ -5,6 +5,7 @@
 //! is acknowledged; after a restart the ledger begins where the file ends.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::NodeError;
@@ -20,34 +21,82 @@ const FILE: &str = "purges.brink";
 /// The ledger's file.
 pub(super) struct PurgeFile(LedgerFile);
 
-/// The ledger as the last run left it, and where it is kept from now on. `kept` says that
-/// there are directories of an earlier run: if their ledger is lost, nobody knows what of
-/// their contents was purged, so all of it counts as purged. The new numbers then begin at
-/// `now_ms`, Unix time, because no count of purges ever came near it.
+/// The ledger as the last run left it, and where it is kept from now on: in the first
+/// directory that takes it. Where a directory could not be used for a while there may be
+/// two files; the one with the higher number is the newer, and the only one that stays.
+/// `kept` says that there are directories of an earlier run: if their ledger is lost,
+/// nobody knows what of their contents was purged, so all of it counts as purged. The new
+/// numbers then begin at `now_ms`, Unix time, because no count of purges ever came near it.
 pub(super) fn open(
     config: &Config,
     kept: bool,
     now_ms: u64,
 ) -> Result<(Ledger, Option<Arc<PurgeFile>>), NodeError> {
-    let Some(directory) = config.disk.directories.first() else {
+    if config.disk.directories.is_empty() {
         return Ok((Ledger::new(), None));
+    }
+    let mut found = files(config)?;
+    let newest = found.iter().filter(|one| !one.restored.made);
+    let mut restored = match newest.max_by_key(|one| one.restored.seq) {
+        Some(newest) => newest.restored.clone(),
+        None if kept => {
+            Restored { seq: now_ms, floor: now_ms, damaged: true, ..Default::default() }
+        }
+        None => Restored::default(),
     };
-    let path = directory.path.join(FILE);
-    let failed = |why| NodeError::Ledger { path: path.display().to_string(), why };
-    let (file, mut restored) = LedgerFile::open(&path).map_err(failed)?;
-    if kept && restored.made {
-        restored = Restored { seq: now_ms, floor: now_ms, damaged: true, ..Restored::default() };
-        file.rewrite(now_ms, now_ms, &[]).map_err(failed)?;
-    }
     if restored.damaged {
-        tracing::error!(
-            path = %path.display(),
-            "the purge ledger is damaged or lost: everything stored before counts as purged"
-        );
+        let text = "the purge ledger is damaged or lost: everything stored before is purged";
+        tracing::error!("{text}");
     }
-    let purges = restored.records.iter().filter_map(|(_, bytes)| Purge::decode(bytes).ok());
+    let own = found.remove(0);
+    if own.restored != restored {
+        let why = |why| failed(&own.path, why);
+        own.file.rewrite(restored.floor, restored.seq, &restored.records).map_err(why)?;
+    }
+    for older in found {
+        let _ = std::fs::remove_file(&older.path);
+    }
+    let records = std::mem::take(&mut restored.records);
+    let purges = records.iter().filter_map(|(_, bytes)| Purge::decode(bytes).ok());
     let ledger = Ledger::restore(restored.seq, restored.floor, purges.collect());
-    Ok((ledger, Some(Arc::new(PurgeFile(file)))))
+    Ok((ledger, Some(Arc::new(PurgeFile(own.file)))))
+}
+
+/// A ledger's file that was found, or made.
+struct Found {
+    path: PathBuf,
+    file: LedgerFile,
+    restored: Restored,
+}
+
+/// The files there are, at least one. A directory that cannot be used is passed over, as
+/// the disk tier does; a file that another process has, or a later version wrote, is not.
+fn files(config: &Config) -> Result<Vec<Found>, NodeError> {
+    let mut found = Vec::new();
+    let mut trouble = None;
+    for directory in &config.disk.directories {
+        let path = directory.path.join(FILE);
+        if !found.is_empty() && !path.exists() {
+            continue;
+        }
+        match LedgerFile::open(&path) {
+            Ok((file, restored)) => found.push(Found { path, file, restored }),
+            Err(why) => match why.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported => {
+                    return Err(failed(&path, why));
+                }
+                _ => trouble = trouble.or(Some(failed(&path, why))),
+            },
+        }
+    }
+    match trouble {
+        Some(trouble) if found.is_empty() => Err(trouble),
+        _ => Ok(found),
+    }
+}
+
+fn failed(path: &Path, why: io::Error) -> NodeError {
+    NodeError::Ledger { path: path.display().to_string(), why }
 }
 
 /// Whether a directory of the disk tier was used before.

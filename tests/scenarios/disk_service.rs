@@ -21,7 +21,7 @@ fn body(target: &str) -> Vec<u8> {
 fn node(dir: &Path, origin: &Origin) -> Process {
     let more = format!(
         "[memory]\ncapacity = \"1MiB\"\n[disk]\nadmit = \"all\"\nsegment = \"1MiB\"\n\
-         faults_max = 3\n\
+         faults_max = 3\nread_timeout = \"1m\"\n\
          [[disk.directory]]\npath = {:?}\ncapacity = \"64MiB\"\n\
          [[disk.directory]]\npath = {:?}\ncapacity = \"64MiB\"",
         dir.join("one"),
@@ -147,4 +147,34 @@ fn a_purge_while_a_directory_is_out_holds_when_it_is_back() {
     assert!(node.verb(&["purge", "prefix", &everything]).0);
     assert!(node.verb(&["cache", "put-back", &path]).0);
     assert_eq!(hits(&node, 40), 0, "purged while it was out");
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_at_the_start_is_out_and_comes_back_without_losing_a_purge() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let origin = origin();
+    let all = node(dir.path(), &origin);
+    let mut next = 0;
+    fetch(&all, &mut next, 40);
+    eventually("the writer catches up", || hits(&all, 40) == 40);
+    assert!(all.stop().success());
+    // The first directory, which has the purge ledger too, is not there; a file is.
+    let (one, away) = (dir.path().join("one"), dir.path().join("away"));
+    std::fs::rename(&one, &away).expect("moved away");
+    std::fs::write(&one, b"").expect("something in its place");
+    let part = node(dir.path(), &origin);
+    assert!(ready_line(&part, "/one").contains(" out: "), "{}", ready_line(&part, "/one"));
+    assert!(ready_line(&part, "/two").ends_with("/two ready"));
+    eventually("it caches with what there is", || hits(&part, 40) > 0);
+    assert!(part.verb(&["purge", "prefix", &format!("http://{}/", client::HOST)]).0);
+    std::fs::remove_file(&one).expect("removed");
+    std::fs::rename(&away, &one).expect("back again");
+    let (done, text) = part.verb(&["cache", "put-back", &one.to_string_lossy()]);
+    assert!(done, "{text}");
+    assert_eq!(hits(&part, 40), 0, "purged while it was away");
+    eventually("the writer catches up", || hits(&part, 40) == 40);
+    assert!(part.stop().success());
+    let all = node(dir.path(), &origin);
+    assert!(hits(&all, 40) >= 38, "warm with both directories");
+    assert!(!dir.path().join("two/purges.brink").exists(), "one ledger stays");
 }

@@ -26,7 +26,7 @@ fn origin() -> Origin {
 fn disk(dir: &Path) -> String {
     format!(
         "[memory]\ncapacity = \"1MiB\"\n[disk]\nadmit = \"all\"\nsegment = \"1MiB\"\n\
-         faults_max = 3\n[[disk.directory]]\npath = {:?}\ncapacity = \"64MiB\"",
+         faults_max = 3\nread_timeout = \"1m\"\n[[disk.directory]]\npath = {:?}\ncapacity = \"64MiB\"",
         dir.join("store")
     )
 }

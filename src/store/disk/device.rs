@@ -113,6 +113,11 @@ impl RealDevice {
         Ok(RealDevice { path: path.to_owned(), dir })
     }
 
+    /// A directory that cannot be opened now; [`Device::reopen`] tries again.
+    pub fn absent(path: &Path) -> Self {
+        RealDevice { path: path.to_owned(), dir: Mutex::new(None) }
+    }
+
     /// Takes the directory for this process. Held until the device is dropped.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -19,7 +19,11 @@ use super::queue::{ALL_VARIANTS, Job, WriteQueue};
 use super::rate::Rate;
 use super::reader::{ReadFault, Record};
 use crate::base::Clock;
+use crate::rules::key::KeySeed;
 use crate::store::policy::admission::Admission;
+
+/// Reads in a row that may be late.
+const LATE_MAX: u32 = 4;
 
 /// One open segment file. Readers hold it by `Arc`: the file of a reclaimed segment goes
 /// when the last of them is done.
@@ -97,8 +101,10 @@ pub struct Directory {
     pub reinsert_percent: u8,
     /// The disk.
     pub device: Arc<dyn Device>,
-    /// Whose store it is.
-    pub identity: Identity,
+    /// Seed of the store's keys.
+    pub seed: KeySeed,
+    /// What keys are spread by: the store's own, known once it could be opened.
+    pub id: AtomicU64,
     /// The time.
     pub clock: Clock,
     /// This run of the node.
@@ -117,6 +123,8 @@ pub struct Directory {
     pub rate: Rate,
     /// What has been judged by which purges.
     pub marks: Marks,
+    /// Reads in a row that took too long.
+    pub late: AtomicU32,
     /// What happened.
     pub counters: Counters,
 }
@@ -138,7 +146,8 @@ impl Directory {
             record_max: options.record_max(segment_len),
             reinsert_percent: options.reinsert_percent.min(90),
             device,
-            identity,
+            seed: identity.seed,
+            id: AtomicU64::new(identity.id),
             clock,
             run,
             index: Index::default(),
@@ -148,6 +157,7 @@ impl Directory {
             admission: Admission::new(options.admit, options.ghost_keys),
             rate: Rate::new(options.write_rate_max.map(|max| max.bytes())),
             marks: Marks::default(),
+            late: AtomicU32::new(0),
             counters: Counters::default(),
         }
     }
@@ -164,8 +174,13 @@ impl Directory {
             _ => failed(error),
         })?;
         match Identity::read(&self.path)? {
-            None => self.identity.write(&self.path),
-            Some(found) if found.seed == self.identity.seed => Ok(()),
+            None => {
+                Identity { seed: self.seed, id: self.id.load(Ordering::Relaxed) }.write(&self.path)
+            }
+            Some(found) if found.seed == self.seed => {
+                self.id.store(found.id, Ordering::Relaxed);
+                Ok(())
+            }
             Some(_) => Err(DiskError::Seed { path: self.path.clone() }),
         }
     }
@@ -264,6 +279,14 @@ impl Directory {
                 ("evicted", evicted.value()),
                 ("set_aside", set_aside.value()),
             ],
+        }
+    }
+
+    /// A read took too long. A busy machine or disk is late now and then; one that answers
+    /// none of several in a row is a fault.
+    pub fn late(&self) {
+        if self.late.fetch_add(1, Ordering::Relaxed) >= LATE_MAX {
+            self.fault("read", &std::io::ErrorKind::TimedOut.into());
         }
     }
 

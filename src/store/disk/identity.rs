@@ -128,6 +128,11 @@ pub fn open_locked(path: &Path) -> Result<RealDevice, DiskError> {
     Ok(device)
 }
 
+/// The segment directory of the store at `path` for later: see [`RealDevice::absent`].
+pub fn absent(path: &Path) -> RealDevice {
+    RealDevice::absent(&path.join("segments"))
+}
+
 fn io_error(path: &Path, error: io::Error) -> DiskError {
     DiskError::Io { path: path.to_owned(), error }
 }

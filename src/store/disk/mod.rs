@@ -29,6 +29,7 @@ pub mod index;
 pub mod marks;
 pub mod meta;
 pub mod offline;
+mod open;
 pub mod options;
 pub mod payload;
 pub mod queue;
@@ -43,6 +44,7 @@ pub mod wire;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -52,9 +54,9 @@ use self::device::Device;
 use self::directory::Directory;
 pub use self::health::State;
 pub use self::identity::DiskError;
-use self::identity::{Identity, open_locked};
 use self::index::{Place, print_of};
 use self::meta::Run;
+use self::open::take;
 pub use self::options::{AdmitPolicy, DirectoryOptions, Options};
 use self::payload::Payload;
 use self::queue::{Command, Job};
@@ -74,7 +76,6 @@ pub struct Disk {
 }
 
 struct Member {
-    id: u64,
     weight: f64,
     dir: Arc<Directory>,
     pool: ReadPool,
@@ -85,8 +86,9 @@ impl Disk {
     /// Opens the directories and returns at once; they join in the background.
     ///
     /// # Errors
-    /// The first directory that cannot be taken: locked by another process, not a store
-    /// of this version, not accessible. Nothing has been written to it then.
+    /// A directory that is locked by another process, or not a store of this version and
+    /// with this seed: nothing has been written to it then. One that is not accessible is
+    /// out from the start, unless none is accessible.
     pub fn open(options: Options, clock: Clock) -> Result<Self, DiskError> {
         Self::open_with(options, clock, &|_, device| device)
     }
@@ -101,33 +103,16 @@ impl Disk {
         clock: Clock,
         wrap: &dyn Fn(usize, Arc<dyn Device>) -> Arc<dyn Device>,
     ) -> Result<Self, DiskError> {
-        let mut taken = Vec::new();
-        let mut seed = None;
-        for own in &options.directories {
-            let device: Arc<dyn Device> = Arc::new(open_locked(&own.path)?);
-            let identity = Identity::read(&own.path)?;
-            if let Some(found) = identity
-                && *seed.get_or_insert(found.seed) != found.seed
-            {
-                return Err(DiskError::Seed { path: own.path.clone() });
-            }
-            taken.push((own.clone(), device, identity));
-        }
-        let seed = seed.unwrap_or_else(|| KeySeed(rand::random()));
+        let (taken, seed) = take(&options, wrap)?;
         let run = Run(rand::random());
         let mut disk = Disk { members: Vec::new(), seed, options };
-        for (place, (own, device, identity)) in taken.into_iter().enumerate() {
-            let identity = match identity {
-                Some(identity) => identity,
-                None => {
-                    let fresh = Identity { seed, id: rand::random() };
-                    fresh.write(&own.path)?;
-                    fresh
-                }
-            };
-            let device = (wrap(place, device), identity);
+        for (own, device, lost) in taken {
             let dir = Directory::new(&disk.options, &own, device, clock.clone(), run);
-            disk.members.push(Member::start(identity.id, Arc::new(dir), &disk.options)?);
+            if let Some(error) = lost {
+                tracing::error!(path = %own.path.display(), %error, "disk directory is out");
+                dir.health.take_out(error.to_string());
+            }
+            disk.members.push(Member::start(Arc::new(dir), &disk.options)?);
         }
         Ok(disk)
     }
@@ -144,7 +129,7 @@ impl Disk {
             return Some(only);
         }
         let score = |member: &Member| {
-            let mixed = xxhash_rust::xxh3::xxh3_64_with_seed(&hash.to_le_bytes(), member.id);
+            let mixed = xxhash_rust::xxh3::xxh3_64_with_seed(&hash.to_le_bytes(), member.id());
             let uniform = (mixed >> 11) as f64 / (1u64 << 53) as f64;
             member.weight / -uniform.max(f64::MIN_POSITIVE).ln()
         };
@@ -255,7 +240,7 @@ impl Drop for Disk {
 }
 
 impl Member {
-    fn start(id: u64, dir: Arc<Directory>, options: &Options) -> Result<Self, DiskError> {
+    fn start(dir: Arc<Directory>, options: &Options) -> Result<Self, DiskError> {
         let failed = |error| DiskError::Io { path: dir.path.clone(), error };
         let pool = ReadPool::new(options.read_threads, options.reads_queued_max).map_err(failed)?;
         let shared = Arc::clone(&dir);
@@ -263,7 +248,11 @@ impl Member {
             .name("disk-write".into())
             .spawn(move || writer::run(shared))
             .map_err(failed)?;
-        Ok(Member { id, weight: dir.capacity as f64, dir, pool, writer: Mutex::new(Some(writer)) })
+        Ok(Member { weight: dir.capacity as f64, dir, pool, writer: Mutex::new(Some(writer)) })
+    }
+
+    fn id(&self) -> u64 {
+        self.dir.id.load(Ordering::Relaxed)
     }
 
     fn join(&self) {
@@ -339,10 +328,13 @@ impl Member {
             return None;
         }
         match tokio::time::timeout(options.read_timeout, answer).await {
-            Ok(answer) => self.dir.judged(answer.ok()?, hash, place),
+            Ok(answer) => {
+                self.dir.late.store(0, Ordering::Relaxed);
+                self.dir.judged(answer.ok()?, hash, place)
+            }
             Err(_) => {
                 counters.reads_shed.one();
-                self.dir.fault("read", &std::io::ErrorKind::TimedOut.into());
+                self.dir.late();
                 None
             }
         }

@@ -52,33 +52,38 @@ pub(super) struct Writer {
 
 /// Body of the thread.
 pub(super) fn run(dir: Arc<Directory>) {
-    let mut taken = true;
+    // One that could not be opened at the start is out before it has begun.
+    let mut told = (dir.health.state() != State::Out).then(|| join(&dir)).flatten();
     loop {
-        dir.queue.joining();
-        let again = || if taken { Ok(()) } else { dir.take_again().map_err(io::Error::other) };
-        let command = match again().and_then(|()| recover::recover(&dir)) {
-            Ok(mut writer) => writer.serve(),
-            Err(error) => {
-                let path = dir.path.display();
-                if dir.health.take_out(error.to_string()) {
-                    tracing::error!(%path, %error, "disk directory cannot join");
-                }
-                None
-            }
-        };
-        if command.is_none() {
+        if told.is_none() {
             // Out: what it holds is let go, so that the device can be changed.
             dir.index.clear();
             dir.segments.clear();
             dir.device.release();
         }
-        taken = false;
-        match command.unwrap_or_else(|| dir.queue.wait_command()) {
+        match told.unwrap_or_else(|| dir.queue.wait_command()) {
             Command::Run | Command::PutBack => dir.health.set(State::Joining),
             Command::Close | Command::Abort => break,
         }
+        told = join(&dir);
     }
     dir.health.take_out("closed".to_owned());
+}
+
+/// Joins and writes until told otherwise; `None` when the directory is out.
+fn join(dir: &Arc<Directory>) -> Option<Command> {
+    dir.queue.joining();
+    let taken = dir.take_again().map_err(io::Error::other);
+    match taken.and_then(|()| recover::recover(dir)) {
+        Ok(mut writer) => writer.serve(),
+        Err(error) => {
+            let path = dir.path.display();
+            if dir.health.take_out(error.to_string()) {
+                tracing::error!(%path, %error, "disk directory cannot join");
+            }
+            None
+        }
+    }
 }
 
 impl Writer {
