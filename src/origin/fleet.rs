@@ -248,7 +248,7 @@ fn balance(
             id: server.name_hash,
             weight: share(server, now).max(1),
             outstanding: server.outstanding.load(Ordering::Relaxed) as u64,
-            latency_us: server.latency_us.load(Ordering::Relaxed),
+            latency_us: server.fading_latency_us(now),
         })
         .collect();
     match options.balance {

@@ -3,7 +3,8 @@
 //! Least loaded is the power of two choices: two random candidates, the cheaper one wins.
 //! Cost is (in flight + 1) * latency / weight, so a server that answers slowly gets fewer
 //! requests before it queues. Taking the best of all was rejected: every thread would
-//! herd to the same one. Consistent hashing is rendezvous hashing, which needs no ring
+//! herd to the same one. A latency that was not measured for a while counts less and less:
+//! else a server that was slow once would never be asked again. Consistent hashing is rendezvous hashing, which needs no ring
 //! and moves only the keys of a server that goes, with a bound on the load.
 
 /// A server as the pickers see it.
@@ -53,6 +54,11 @@ pub fn least_loaded(candidates: &[Candidate], random: u64) -> Option<usize> {
     Some(if cost(second) < cost(first) { second as usize } else { first as usize })
 }
 
+/// A latency last measured so long ago.
+pub fn faded(latency_us: u64, silent_ms: u64) -> u64 {
+    latency_us >> (silent_ms / HALF_LIFE_MS).min(63)
+}
+
 fn cost(one: &Candidate) -> u64 {
     // Latencies below a tenth of a millisecond differ by noise.
     let latency = one.latency_us.max(100);
@@ -89,6 +95,8 @@ pub fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// A latency that is not measured any more counts half after this time.
+const HALF_LIFE_MS: u64 = 500;
 /// How far above its share a server may go before a key moves on.
 const LOAD_PERCENT: u64 = 125;
 /// Prime, so that it visits every place of circles of ordinary size.
@@ -127,6 +135,13 @@ mod tests {
         list[1].latency_us = 100_000;
         assert!((0..100).all(|random| least_loaded(&list, mix(random)) == Some(0)));
         assert_eq!(least_loaded(&list[..1], 5), Some(0));
+    }
+
+    #[test]
+    fn a_latency_fades_while_nobody_measures_it() {
+        assert_eq!(faded(400_000, 499), 400_000);
+        assert_eq!(faded(400_000, 1000), 100_000);
+        assert_eq!(faded(400_000, u64::MAX), 0);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::outgoing::Outgoing;
 use super::outlier::Tally;
 use super::resolve::Names;
 use super::upstream::Upstream;
-use super::{Answer, SendContext, request};
+use super::{Answer, SendContext, pick, request};
 use crate::base::clock;
 
 pub(super) use super::blame::body_fault;
@@ -60,6 +60,9 @@ pub struct Server {
     pub(super) outstanding: AtomicUsize,
     /// Moving average of the time to an answer's head, microseconds.
     pub(super) latency_us: AtomicU64,
+    /// When that was last measured, milliseconds after `born`.
+    measured_ms: AtomicU64,
+    born: Instant,
     pub(super) counters: Counters,
     pub(super) route: Route,
     authority: HeaderValue,
@@ -117,6 +120,8 @@ impl Server {
             waiting: AtomicUsize::new(0),
             outstanding: AtomicUsize::new(0),
             latency_us: AtomicU64::new(0),
+            measured_ms: AtomicU64::new(0),
+            born: clock::instant(),
             counters: Counters::default(),
             route,
             authority: value(&authority)?,
@@ -257,6 +262,13 @@ impl Server {
         tracing::warn!(origin, server = %self.name, cause, reason, ?time, "origin server ejected");
     }
 
+    /// The average latency as far as it still counts.
+    pub(super) fn fading_latency_us(&self, now: Instant) -> u64 {
+        let age_ms = now.saturating_duration_since(self.born).as_millis() as u64;
+        let silent_ms = age_ms.saturating_sub(self.measured_ms.load(Ordering::Relaxed));
+        pick::faded(self.latency_us.load(Ordering::Relaxed), silent_ms)
+    }
+
     /// Notes how long a head took; whether that was slow.
     fn note_latency(&self, sample: Duration) -> bool {
         let sample = (sample.as_micros() as u64).max(1);
@@ -264,6 +276,8 @@ impl Server {
         // Two threads may overwrite each other's sample: an average survives that.
         let new = if old == 0 { sample } else { (old * 7 + sample) / 8 };
         self.latency_us.store(new, Ordering::Relaxed);
+        let age_ms = self.born.elapsed().as_millis() as u64;
+        self.measured_ms.store(age_ms, Ordering::Relaxed);
         self.tally.note_time(sample)
     }
 

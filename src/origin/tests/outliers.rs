@@ -253,3 +253,22 @@ async fn the_total_deadline_covers_silence_and_a_body_that_drips() {
         assert_eq!(fetch(&group, "/").await, Err(OriginFault::TotalTimeout));
     }
 }
+
+#[tokio::test]
+async fn a_server_that_was_slow_once_is_asked_again() {
+    let delay = Arc::new(AtomicU64::new(50));
+    let (a, b) = (good().await, moody(Arc::default(), delay.clone()).await);
+    let mut options = of(&[&a, &b]);
+    options.balance = Balance::LeastLoaded;
+    let group = Group::new(options).unwrap();
+    while group.state().servers[1].requests == 0 {
+        ask(&group, 1).await;
+    }
+    delay.store(0, Ordering::SeqCst);
+    let started = crate::base::clock::instant();
+    while group.state().servers[1].requests < 5 {
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", group.state());
+        ask(&group, 1).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
