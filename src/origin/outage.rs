@@ -6,6 +6,10 @@
 //! good answer allows two more, so that an origin that comes back meets a load that
 //! doubles and not everybody at once. Requests without a stale copy are not held back:
 //! they are all their clients have, and the queue bounds them.
+//!
+//! Failures less good answers decide, not failures in a row: one URL that always answers
+//! 500 must not make an origin a failing one, however often somebody asks for it, as long
+//! as most answers are good.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Instant;
@@ -16,8 +20,8 @@ use super::retry::Budget;
 /// State of one group.
 #[derive(Debug)]
 pub struct Outage {
-    /// Good answers in a row, or failures as a negative number.
-    streak: AtomicI32,
+    /// Good answers less failures, from [`WORST`] to 0.
+    score: AtomicI32,
     failing: AtomicBool,
     /// `None`: no limit.
     probes: Option<Budget>,
@@ -27,30 +31,24 @@ impl Outage {
     /// All is well.
     pub fn new(options: &RetryOptions, now: Instant) -> Self {
         let probes = (options.probes > 0).then(|| Budget::for_probes(options.probes, now));
-        Outage { streak: AtomicI32::new(0), failing: AtomicBool::new(false), probes }
+        Outage { score: AtomicI32::new(0), failing: AtomicBool::new(false), probes }
     }
 
     /// Notes what came of a request. `Some` if this changed whether the origin fails.
     pub fn note(&self, good: bool) -> Option<bool> {
-        let failing = self.failing.load(Ordering::Relaxed);
-        if good && !failing {
-            // The common case writes only when something was wrong before.
-            if self.streak.load(Ordering::Relaxed) < 0 {
-                self.streak.store(0, Ordering::Relaxed);
-            }
+        let so_far = self.score.load(Ordering::Relaxed);
+        if good && so_far == 0 {
+            // The common case writes nothing.
             return None;
         }
-        let so_far = self.streak.load(Ordering::Relaxed);
-        let streak = match good {
-            true => so_far.max(0) + 1,
-            false => (so_far.min(0) - 1).max(-FAILURES),
-        };
-        self.streak.store(streak, Ordering::Relaxed);
+        let score = (so_far + if good { 1 } else { -1 }).clamp(WORST, 0);
+        self.score.store(score, Ordering::Relaxed);
         if let (true, Some(probes)) = (good, &self.probes) {
             probes.deposit();
         }
-        let now_failing = if good { streak < SUCCESSES } else { failing || streak <= -FAILURES };
-        (self.failing.swap(now_failing, Ordering::Relaxed) != now_failing).then_some(now_failing)
+        let failing = self.failing.load(Ordering::Relaxed);
+        let now = score < 0 && (failing || score <= FAILS);
+        (self.failing.swap(now, Ordering::Relaxed) != now).then_some(now)
     }
 
     /// Whether stale copies should answer without waiting for the origin.
@@ -64,10 +62,10 @@ impl Outage {
     }
 }
 
-/// Failures in a row after which an origin fails.
-const FAILURES: i32 = 5;
-/// Good answers in a row after which it does no more.
-const SUCCESSES: i32 = 10;
+/// The score at which an origin fails; at 0 it does no more.
+const FAILS: i32 = -5;
+/// As bad as it gets: so many good answers end any outage.
+const WORST: i32 = -10;
 
 #[cfg(test)]
 mod tests {
@@ -88,8 +86,12 @@ mod tests {
         assert_eq!(outage.note(true), None);
         assert_eq!((0..100).filter(|_| outage.may_probe(later)).count(), 2);
         assert_eq!(outage.note(false), None, "it still fails");
-        assert!((0..9).all(|_| outage.note(true).is_none()));
+        assert!((0..4).all(|_| outage.note(true).is_none()));
         assert_eq!(outage.note(true), Some(false));
         assert!((0..100).all(|_| outage.may_probe(later)));
+        assert!((0..1000).all(|n| outage.note(n % 3 > 0).is_none()), "a third is no outage");
+        assert_eq!((0..20).filter_map(|_| outage.note(false)).count(), 1);
+        assert!((0..9).all(|_| outage.note(true).is_none()));
+        assert_eq!(outage.note(true), Some(false));
     }
 }
