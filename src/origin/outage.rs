@@ -37,7 +37,8 @@ impl Outage {
     /// Notes what came of a request. `Some` if this changed whether the origin fails.
     pub fn note(&self, good: bool) -> Option<bool> {
         let so_far = self.score.load(Ordering::Relaxed);
-        if good && so_far == 0 {
+        let failing = self.failing.load(Ordering::Relaxed);
+        if good && so_far == 0 && !failing {
             // The common case writes nothing.
             return None;
         }
@@ -46,7 +47,6 @@ impl Outage {
         if let (true, Some(probes)) = (good, &self.probes) {
             probes.deposit();
         }
-        let failing = self.failing.load(Ordering::Relaxed);
         let now = score < 0 && (failing || score <= FAILS);
         (self.failing.swap(now, Ordering::Relaxed) != now).then_some(now)
     }
