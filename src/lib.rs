@@ -28,6 +28,10 @@
 //! body goes through a [`store::spool`], which any number of readers follow at their own
 //! speed and which ends cleanly only if the origin's body did.
 //!
+//! An object above the policy's `pieces_from` has no spool: its head is a manifest, its
+//! bytes are pieces of 1 MiB with keys of their own ([`rules::pieces`]), and what is missing
+//! comes in runs of neighbouring pieces through a [`store::window`].
+//!
 //! # Layers
 //!
 //! Imports go down only, never sideways; `tests/tidy.rs` enforces it.
@@ -37,7 +41,7 @@
 //! | 0 | [`base`] | clock, sizes, durations |
 //! | 1 | [`rules`] | every decision of HTTP caching, and the purge ledger; pure |
 //! | 2 | [`telemetry`] | counters, access log, heavy hitters, live tail |
-//! | 3 | [`store`] | memory tier, disk tier, spool, the ledger's file |
+//! | 3 | [`store`] | memory tier, disk tier, spool and window, the ledger's file |
 //! | 3 | [`origin`] | groups of servers: pools, health, retry, discovery, strict answers |
 //! | 3 | [`front`] | listeners, TLS, HTTP/1 and HTTP/2 connections, limits, drain |
 //! | 4 | [`serve`] | the journey of one exchange |
