@@ -98,7 +98,7 @@ fn ls(_: &Path, store: &mut Store, as_json: bool) -> bool {
     store.check(&mut |found| {
         let Found { segment, offset, len, .. } = found;
         let Ok((key, tags)) = &found.content else { return true };
-        if found.kind != Kind::Entry || !found.live {
+        if !matches!(found.kind, Kind::Entry | Kind::Piece) || !found.live {
             return true;
         }
         let written = if as_json {

@@ -189,7 +189,7 @@ impl Store {
 fn content(segment: &Segment, entry: &FooterEntry) -> Result<(String, Vec<Box<str>>), String> {
     let place = Place::new(segment.slot, entry.offset, entry.len).ok_or("not a place")?;
     let record = read_record(segment, place, Wait::Yes).map_err(|fault| fault.to_string())?;
-    if entry.kind != Kind::Entry {
+    if !matches!(entry.kind, Kind::Entry | Kind::Piece) {
         return Ok((String::new(), Vec::new()));
     }
     let facts = meta::decode_facts(&record.meta).ok_or("the meta block is not one")?;
