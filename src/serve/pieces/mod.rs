@@ -86,7 +86,11 @@ impl Ask {
     /// Whether piece `n` seems to be held or on its way: a hint, no promise.
     fn has(&self, n: u64) -> bool {
         let key = self.key(n);
-        self.shared.memory.contains(&key)
+        let found = self.shared.memory.peek(&key);
+        let sound = found.is_some_and(|(slot, _)| {
+            slot.variants.first().is_some_and(|piece| self.sound(n, piece).is_some())
+        });
+        sound
             || self.shared.on_disk(&key)
             || self.shared.runs.serves(self.version, n * pieces::PIECE)
     }
