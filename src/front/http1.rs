@@ -199,6 +199,9 @@ impl<H: Handler> AsyncWrite for Http1Io<H> {
         let polled = Pin::new(&mut this.wire).poll_flush(cx);
         match &polled {
             Poll::Pending => this.pulse.write_blocked(),
+            // Of an answer underway hyper knows nothing: that it has nothing more to flush
+            // does not mean that the client took anything.
+            Poll::Ready(_) if this.underway.is_some() => {}
             Poll::Ready(_) => this.pulse.write_progress(0),
         }
         polled

@@ -107,6 +107,18 @@ fn a_ready_answer_that_breaks_off_is_told_as_incomplete() {
 }
 
 #[test]
+fn a_ready_answer_that_nobody_takes_is_given_up() {
+    let mut options = plain();
+    options.deadlines.write_stall = Duration::from_millis(60);
+    let (running, address) = start(options);
+    let mut stream = connect(address);
+    let target = format!("/ready/{}/stalled", 42 << 20);
+    stream.write_all(get(&target).as_bytes()).unwrap();
+    until("the stall is noticed", || running.stats().write_timeouts == 1);
+    until("the connection ends", || running.connections() == 0);
+}
+
+#[test]
 fn a_panic_over_a_plain_request_costs_nothing() {
     let (_running, address) = start(plain());
     let mut stream = connect(address);
