@@ -143,8 +143,14 @@ impl Flights {
     }
 
     /// Takes `old` out of the table if it is still there, so that the next `join` leads:
-    /// a purge has doomed it. Those who already follow it are served.
+    /// a purge or time has overtaken it. Those who already follow it are served; what it
+    /// brings is not stored, because it may land after its successor and be older.
     pub fn supersede(&self, id: FlightId, old: &Arc<Flight>) {
+        old.doomed.store(true, Ordering::Release);
+        self.take_out(id, old);
+    }
+
+    fn take_out(&self, id: FlightId, old: &Arc<Flight>) {
         let mut shard = self.shard(id.key).lock();
         if shard.get(&id).is_some_and(|flight| Arc::ptr_eq(flight, old)) {
             shard.remove(&id);
@@ -211,7 +217,7 @@ impl Lead {
 
     /// Nobody may join any more; those who follow are served to the end.
     pub fn leave_table(&self) {
-        self.flights.supersede(self.id, &self.flight);
+        self.flights.take_out(self.id, &self.flight);
     }
 }
 

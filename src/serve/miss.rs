@@ -96,6 +96,7 @@ pub(super) async fn miss(
                     continue;
                 }
                 match usable(&visit, &progress) {
+                    Use::TooOld => shared.flights.supersede(id, &flight),
                     Use::Yes(reader) => {
                         let known = (progress, reader);
                         return deliver(visit, key, known, (fwd, source), true).await;
@@ -263,6 +264,8 @@ async fn follow(visit: &Visit, flight: &Flight) -> Progress {
 enum Use {
     Yes(Option<Reader>),
     Alone,
+    /// Its head came before the client asked and may not answer it any more.
+    TooOld,
     /// What it brought answers other requests; the client's own values of what it varies on.
     OtherVariant(Vary),
 }
@@ -280,12 +283,24 @@ fn usable(visit: &Visit, progress: &Progress) -> Use {
     if let Some(vary) = entry.vary.as_ref().filter(|vary| !vary.matches(asked, language)) {
         return Use::OtherVariant(vary.of(asked));
     }
+    if spool.is_some() && !still_good(visit, entry) {
+        return Use::TooOld;
+    }
     match spool.map(|spool| spool.reader()) {
         None => Use::Yes(None),
         Some(Some(reader)) => Use::Yes(Some(reader)),
         // It turned out too large to store and its beginning is gone.
         Some(None) => Use::Alone,
     }
+}
+
+/// Whether a head that has come may answer the client. One that came while the client
+/// waited is news whatever it says; one that was there before, its body still on its way,
+/// is judged like what is stored: a slow body must not hand out what is stale by now, nor
+/// a reload what was there before it (RFC 9111 4).
+fn still_good(visit: &Visit, head: &Arc<Entry>) -> bool {
+    head.freshness.received_mono_ms >= visit.now.mono_ms
+        || matches!(decide(visit, false, Some(&Slot::one(head.clone()))), Plan::Hit(_))
 }
 
 /// What the leading client does with the landing.

@@ -321,6 +321,8 @@ impl Writer {
 
     /// At a clean stop: everything written, listed and durable. More may follow later.
     fn checkpoint(&mut self) {
+        self.full_until_ms = 0;
+        self.bury_rest();
         if self.flush() && self.write_footer(false) {
             self.sync_active();
         }

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::origin::PIPE;
 use super::scene::{Scene, target};
-use super::step::{Ask, Condition, Control, Method, Range};
+use super::step::{Ask, Condition, Control, HOSTS, Method, Range};
 use crate::support::Ended;
 use crate::support::answer::{Wire, field, fields_of, framing_of};
 
@@ -32,8 +32,10 @@ pub struct Told {
     pub began: (u64, Now),
     /// When it ended.
     pub ended: (u64, Now),
-    /// Purges, configuration and so on at its beginning.
+    /// The configuration at its beginning.
     pub plan: u8,
+    /// Whether the host failed as a whole then.
+    pub outage: bool,
     /// The answer; none if the connection ended before there was one.
     pub answer: Option<Answer>,
     /// Whether the client went away before the end.
@@ -103,6 +105,7 @@ impl Clients {
         let (scene, told, open) = (scene.clone(), self.told.clone(), self.open.clone());
         let began = (scene.tick(), scene.clock.now());
         let (ask, serve) = (ask.clone(), serve.clone());
+        let outage = scene.facts.lock().outages[usize::from(ask.url % HOSTS)].1;
         open.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         tokio::spawn(async move {
             let (ours, theirs) = tokio::io::duplex(PIPE);
@@ -111,7 +114,7 @@ impl Clients {
             let (raw, left) = read(&scene, ours, &text, ask.leaves).await;
             let answer = parse(&raw, ask.method == Method::Head);
             let ended = (scene.tick(), scene.clock.now());
-            told.lock().push(Told { id, ask, known, began, ended, plan, answer, left });
+            told.lock().push(Told { id, ask, known, began, ended, plan, outage, answer, left });
             open.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         });
         id

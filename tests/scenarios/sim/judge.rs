@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::client::{Answer, Told};
 use super::law::{self, Plan};
 use super::scene::{Facts, Reply, Version};
-use super::step::{Condition, Control, Method, What};
+use super::step::{Condition, Control, HOSTS, Method, What};
 use super::{parts, status};
 use crate::support::Ended;
 
@@ -176,7 +176,8 @@ impl Judge {
         let rescued = facts.failed.get(&told.ask.url).is_some_and(|(tick, mono)| {
             *tick > told.began.0 || told.began.1.mono_ms < mono + REST_MS
         });
-        let rescued = rescued
+        let outage = facts.outages[usize::from(told.ask.url % HOSTS)].1 || told.outage;
+        let rescued = (rescued || outage)
             && !law::always_asked(reply)
             && (fresh || (failure > 0 && staleness <= failure + SLACK_MS));
         let max_age = matches!(told.ask.control, Some(Control::MaxAge(_)));

@@ -29,6 +29,7 @@ impl Upstream for Origins {
         if let Some((Fault::Refuse, _)) = facts.faults[host] {
             facts.next_fault(host);
             drop(facts);
+            self.0.note(host, false);
             (0..super::step::URLS)
                 .filter(|url| usize::from(url % HOSTS) == host)
                 .for_each(|url| self.0.failed(url));
@@ -120,6 +121,11 @@ async fn answer(scene: &Scene, host: usize, heard: &Heard, pipe: &mut DuplexStre
     if fault.is_some_and(|fault| fault != Fault::Long) {
         scene.failed(heard.url);
     }
+    let headless =
+        matches!(fault, Some(Fault::Refuse | Fault::Silent | Fault::Garbage | Fault::CutHead));
+    if headless {
+        scene.note(host, false);
+    }
     match fault {
         Some(Fault::Refuse | Fault::Silent) => return None,
         Some(Fault::Garbage) => {
@@ -196,16 +202,21 @@ fn compose(scene: &Scene, heard: &Heard, fault: Option<Fault>) -> (String, Vec<u
         run: facts.run,
         steps: (facts.slips, facts.leaps),
     };
-    if status == 304 {
+    if status == 304 || heard.method == "HEAD" {
         facts.confirmed.insert(heard.id, number);
     }
     if reply.body {
-        facts.brought.insert(number, heard.tick);
+        let brought = facts.brought.entry(number).or_default();
+        *brought = heard.tick.max(*brought);
     }
     facts.replies.push(Arc::new(reply));
     drop(facts);
-    if matches!(status, 500 | 502 | 503 | 504) {
+    let bad = matches!(status, 500 | 502 | 503 | 504);
+    if bad {
         scene.failed(heard.url);
+    }
+    if fault != Some(Fault::CutHead) {
+        scene.note(usize::from(heard.url % HOSTS), !bad);
     }
     let mut head = format!("HTTP/1.1 {status} X\r\nX-Reply: {serial}\r\nX-Version: {number}\r\n");
     say(&version, now.wall_secs(), &mut head);

@@ -47,6 +47,9 @@ pub struct Facts {
     pub replies: Vec<Arc<Reply>>,
     /// Requests that origins saw, by the number of the client's request.
     pub seen: HashSet<u64>,
+    /// Failures of each host in a row as a negative number, or good answers, and whether
+    /// it fails as a whole: from five failures in a row to ten good answers in a row.
+    pub outages: [(i32, bool); HOSTS as usize],
     /// Which version a 304 confirmed to each request.
     pub confirmed: HashMap<u64, usize>,
     /// When the last request was heard that brought the body of each version.
@@ -127,6 +130,13 @@ impl Scene {
         let mut facts = self.facts.lock();
         facts.tick += 1;
         facts.tick
+    }
+
+    /// Notes what came of a request to a host.
+    pub fn note(&self, host: usize, good: bool) {
+        let (streak, fails) = &mut self.facts.lock().outages[host];
+        *streak = if good { (*streak).max(0) + 1 } else { (*streak).min(0) - 1 };
+        *fails = *streak <= -5 || (*fails && *streak < 10);
     }
 
     /// Notes a failure of `url`.

@@ -30,7 +30,7 @@ use super::step::{Ask, Step, URLS, What};
 use crate::support::node::START_MS;
 
 /// Yields without any activity after which the world rests.
-const CALM: u32 = 30;
+const CALM: u32 = 16;
 
 /// A running world.
 pub struct World {
@@ -54,6 +54,8 @@ pub struct World {
 pub struct Violation {
     /// What is wrong.
     pub what: String,
+    /// The URL it happened to, if it was one.
+    pub url: Option<u8>,
 }
 
 impl World {
@@ -211,7 +213,7 @@ impl World {
             .is_some_and(|at| self.scene.clock.now().mono_ms < at + 121_000);
         if quiet && lasting && plain && !before && asked > 2 {
             let what = format!("{asked} of {clients} requests of a burst reached the origin");
-            return Err(Violation { what });
+            return Err(Violation { what, url: None });
         }
         Ok(())
     }
@@ -310,14 +312,14 @@ impl World {
             self.trace = fold(self.trace, &told);
             self.judge
                 .judge(&facts, &told)
-                .map_err(|what| Violation { what: tell(&told, &what) })?;
+                .map_err(|what| Violation { what: tell(&told, &what), url: Some(told.ask.url) })?;
         }
         Ok(())
     }
 
     fn limits(&self) -> Result<(), Violation> {
         let shared = self.node().0.shared();
-        let wrong = |what: String| Err(Violation { what });
+        let wrong = |what: String| Err(Violation { what, url: None });
         if shared.memory.bytes() > MEMORY {
             return wrong(format!("memory tier of {} bytes", shared.memory.bytes()));
         }
@@ -341,7 +343,7 @@ impl World {
         let flights = self.node().0.shared().flights.len();
         if open + flights > 0 {
             let what = format!("left over: {open} requests, {flights} fetches");
-            return Err(Violation { what });
+            return Err(Violation { what, url: None });
         }
         Ok(())
     }
