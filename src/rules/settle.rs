@@ -90,7 +90,8 @@ pub fn settle(
 /// (RFC 9111 4.2.4, RFC 5861 4). Also for failures of the transport.
 pub fn rescue(entry: &Entry, now: Now) -> bool {
     let freshness = &entry.freshness;
-    if freshness.always_validate {
+    // A part is no stand-in for the whole that its rest was asked for.
+    if freshness.always_validate || entry.extent != Extent::Whole {
         return false;
     }
     let fresh = freshness.is_fresh(now) && !entry.is_soft_purged();

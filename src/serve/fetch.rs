@@ -6,6 +6,7 @@
 //! told to ask for themselves.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::{HeaderValue, Request, header, request, response};
 use tokio::sync::oneshot;
@@ -208,6 +209,9 @@ async fn land(
         }
         Settlement::Freshen(entry) => {
             shared.memos.refresh_worked(hash);
+            // It speaks of the moment its request was sent: whatever judged the entry since
+            // then, a sweep or another request, has not judged this.
+            entry.checked_seq.store(lead.seq(), Ordering::Release);
             if !lead.is_doomed() {
                 shared.store(&order.key, entry.clone());
             }

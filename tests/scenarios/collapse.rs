@@ -251,3 +251,25 @@ fn followers_wait_longer_than_an_origin_may_be_silent() {
     let silent = brink::origin::Timeouts::default().first_byte;
     assert!(brink::serve::Options::default().follow_wait > silent);
 }
+
+/// Found by the simulation: who came hours later still joined, as long as the body flowed.
+#[test]
+fn a_body_on_its_way_is_not_joined_by_those_who_come_when_its_head_is_stale() {
+    let gate = Gate::new();
+    let at_gate = gate.clone();
+    let origin = Origin::start(move |seen| match seen.n {
+        0 => reply("HTTP/1.1 200 OK\r\nCache-Control: max-age=10\r\nContent-Length: 6\r\n\r\nbef")
+            .wait(&at_gate)
+            .send("ore"),
+        _ => ok("Cache-Control: max-age=10\r\n", "after"),
+    });
+    let node = Node::before(&origin);
+    let mut early = node.client();
+    early.send(request("GET", "/a", ""));
+    early.head();
+    node.advance(11);
+    node.client().get("/a").expect_miss("after");
+    gate.open();
+    assert_eq!(early.take(6), (b"before".to_vec(), Ended::Clean));
+    node.client().get("/a").expect_hit("after");
+}

@@ -137,3 +137,28 @@ fn a_soft_purge_is_not_answered_by_a_fetch_from_before_it() {
     gate.open();
     early.answer().expect(200, "before");
 }
+
+/// Found by the simulation: the 304 of a revalidation from before the purge undid it.
+#[test]
+fn a_soft_purge_during_a_revalidation_is_not_undone_by_its_304() {
+    let gate = Gate::new();
+    let at_gate = gate.clone();
+    let fields = "Cache-Control: max-age=600\r\nETag: \"v1\"\r\n";
+    let world = world(move |seen| match seen.n {
+        0 => ok(fields, "body"),
+        1 => Reply::default()
+            .wait(&at_gate)
+            .send(format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n")),
+        _ => reply(format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n")),
+    });
+    world.node.client().get("/a").expect_miss("body");
+    world.node.advance(700);
+    let mut early = world.node.client();
+    early.send(request("GET", "/a", ""));
+    world.origin.wait_for(2);
+    world.purge("{\"everything\": true, \"soft\": true}");
+    gate.open();
+    early.answer().expect(200, "body");
+    assert!(!world.node.client().get("/a").is_hit());
+    assert_eq!(world.origin.count(), 3);
+}

@@ -151,3 +151,20 @@ fn a_purge_of_the_origin_by_post_beats_a_refresh_in_flight() {
     early.answer().expect(200, "before");
     node.client().get("/a").expect_miss("after");
 }
+
+/// Found by the simulation: a stored part was given to those who want the whole.
+#[test]
+fn a_stored_part_does_not_stand_in_for_the_whole_when_the_origin_fails() {
+    let origin = Origin::start(|seen| match seen.n {
+        0 => reply(
+            "HTTP/1.1 206 Partial Content\r\nCache-Control: max-age=60\r\nETag: \"v1\"\r\n\
+             Content-Range: bytes 0-2/10\r\nContent-Length: 3\r\n\r\n012",
+        ),
+        _ => status("503 Busy", "", "busy"),
+    });
+    let node = Node::before(&origin);
+    node.client().get_with("/a", "Range: bytes=0-2\r\n").expect(206, "012");
+    for _ in 0..3 {
+        assert_eq!(node.client().get("/a").status, 503);
+    }
+}

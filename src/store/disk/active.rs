@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::directory::{Directory, Segment};
-use super::format::Header;
+use super::format::{Header, Kind};
 use super::index::{Place, print_of};
 use super::payload::Payload;
 use super::segment::{FooterEntry, START, footer_len};
@@ -51,6 +51,13 @@ impl Active {
             published: 0,
             waiting: Vec::new(),
         }
+    }
+
+    /// Keys and variants of all its records, for tombstones. Half of the hash is enough,
+    /// since it is all that the index knows of a key.
+    pub(super) fn lost(&self) -> Vec<(u128, u32)> {
+        let own = self.entries.iter().filter(|entry| entry.kind != Kind::Judged);
+        own.map(|entry| (u128::from(entry.print) << 64, entry.variant)).collect()
     }
 
     pub(super) fn end(&self) -> u64 {

@@ -190,6 +190,12 @@ impl Directory {
         self.health.state() == State::Ready
     }
 
+    /// Whether another variant of a key is stored or waits to be.
+    pub fn holds_other(&self, hash: u128, variant: u32) -> bool {
+        self.index.contains_other(print_of(hash), variant)
+            || self.queue.pending(hash).iter().any(|waits| waits.variant() != variant)
+    }
+
     /// The record, or `None` after counting what was wrong with it.
     pub fn judged(
         &self,

@@ -131,6 +131,12 @@ impl Index {
         found
     }
 
+    /// Whether a variant of a key beside this one is here. Marks nothing.
+    pub fn contains_other(&self, print: u64, variant: u32) -> bool {
+        let other = |item: &Item| item.print() == print && item.variant() != variant;
+        self.shard(print).lock().find(print, other).is_some()
+    }
+
     /// Whether any variant of a key is here. Marks nothing.
     pub fn contains(&self, print: u64) -> bool {
         self.shard(print).lock().find(print, |item| item.print() == print).is_some()

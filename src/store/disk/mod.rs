@@ -19,6 +19,7 @@
 //! unlink storms), an LSM tree (writes bodies again and again).
 
 mod active;
+mod burial;
 pub mod device;
 pub mod directory;
 pub mod faulty;
@@ -64,7 +65,7 @@ use self::reader::{ReadFault, ReadPool, Record, Wait, read_record};
 pub use self::service::DirectoryStats;
 pub use self::sweep::SweepReport;
 use crate::base::Clock;
-use crate::rules::entry::{Entry, Slot};
+use crate::rules::entry::{Entry, Extent, Slot};
 use crate::rules::key::{Key, KeySeed};
 pub use crate::store::policy::admission::Offer;
 
@@ -182,6 +183,11 @@ impl Disk {
         let (print, variant) = (print_of(hash), meta::variant_of(&entry));
         let held = dir.index.contains_variant(print, variant)
             || dir.queue.pending(hash).iter().any(|waits| waits.variant() == variant);
+        if replaces_all(&entry, why) && dir.holds_other(hash, variant) {
+            // It answers every request, so the others are never asked again; should it be
+            // purged or lost they must not come back in its place.
+            self.remove(&key);
+        }
         if !dir.is_ready() {
             // What is on disk is older than this: it must not come back later.
             dir.counters.writes_shed.one();
@@ -227,6 +233,11 @@ impl Disk {
         }
         self.members.iter().for_each(Member::join);
     }
+}
+
+/// Whether no older variant of its key counts any more (see `rules::variant::join`).
+fn replaces_all(entry: &Entry, why: Offer) -> bool {
+    matches!(why, Offer::Stored) && entry.vary.is_none() && entry.extent == Extent::Whole
 }
 
 impl Drop for Disk {

@@ -129,8 +129,14 @@ impl Member {
             }
             dir.is_ready()
         });
-        dir.queue.order(Job::Judged(Mark { upto, serial, offset }));
-        if dir.is_ready() && self.ask(Job::Sync) == Some(true) {
+        // The mark says that what is gone was buried: it must not be on the disk before that
+        // is so.
+        let durable = || dir.is_ready() && self.ask(Job::Sync) == Some(true);
+        let buried = durable();
+        if buried {
+            dir.queue.order(Job::Judged(Mark { upto, serial, offset }));
+        }
+        if buried && durable() {
             dir.marks.add(Mark { upto, serial, offset });
         } else {
             report.complete = false;

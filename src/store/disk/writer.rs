@@ -155,21 +155,6 @@ impl Writer {
         }
     }
 
-    /// Writes a tombstone. One that cannot be written is kept and tried again, and until
-    /// then no sync succeeds.
-    fn bury(&mut self, hash: u128, variant: u32) {
-        let stamp = Header::stamp(Kind::Tombstone, hash, variant, 0);
-        if !self.append(stamp, &[], &[], |_| Publish::Buried { hash, variant }) {
-            self.unburied.push((hash, variant));
-        }
-    }
-
-    fn bury_rest(&mut self) {
-        for (hash, variant) in std::mem::take(&mut self.unburied) {
-            self.bury(hash, variant);
-        }
-    }
-
     /// Appends a payload; false if it was not taken.
     fn put(&mut self, hash: u128, variant: u32, payload: &Payload) -> bool {
         let meta = payload.meta(self.dir.clock.now(), self.dir.run);
@@ -182,7 +167,7 @@ impl Writer {
         })
     }
 
-    fn append(
+    pub(super) fn append(
         &mut self,
         mut stamp: Header,
         meta: &[u8],
@@ -265,7 +250,7 @@ impl Writer {
     }
 
     /// Leaves the active segment as it is after a fault; what is published stays readable.
-    fn abandon(&mut self, doing: &str, error: &io::Error) {
+    pub(super) fn abandon(&mut self, doing: &str, error: &io::Error) {
         self.trouble(doing, error);
         let Some(active) = self.active.take() else { return };
         for lost in active.waiting {
@@ -319,16 +304,7 @@ impl Writer {
         }
     }
 
-    /// At a clean stop: everything written, listed and durable. More may follow later.
-    fn checkpoint(&mut self) {
-        self.full_until_ms = 0;
-        self.bury_rest();
-        if self.flush() && self.write_footer(false) {
-            self.sync_active();
-        }
-    }
-
-    fn write_footer(&mut self, sealed: bool) -> bool {
+    pub(super) fn write_footer(&mut self, sealed: bool) -> bool {
         let Some(active) = &mut self.active else { return true };
         let entries = std::mem::take(&mut active.entries);
         let footer = Footer { sealed, end: active.flushed, entries };
@@ -342,17 +318,6 @@ impl Writer {
                 false
             }
         }
-    }
-
-    fn sync_active(&mut self) -> bool {
-        let Some(active) = &self.active else { return true };
-        let Err(error) = active.segment.file.sync() else { return true };
-        self.abandon("sync", &error);
-        if let Some(dropped) = self.done.pop_back() {
-            self.dir.index.remove_slot(dropped.segment.slot);
-            self.retire(dropped.segment);
-        }
-        false
     }
 
     /// Makes the next segment, and room for the one after it.
