@@ -49,12 +49,10 @@ pub(super) async fn miss(
     if let Some(entry) = rescuer.as_ref().filter(|entry| is_hopeless(&visit, &key, entry)) {
         return stored(visit, key, entry.clone(), source).await;
     }
-    if matches!(errand, Errand::FillRange { .. }) && shared.memos.is_uncacheable(key.hash(), now) {
-        return pass::alone(visit, key, fwd, Some("uncacheable")).await;
-    }
-    if matches!(errand, Errand::Fill) && shared.memos.is_uncacheable(key.hash(), now) {
+    let fills = matches!(errand, Errand::Fill | Errand::FillRange { .. });
+    if fills && shared.memos.is_uncacheable(key.hash(), now) {
         // Nobody waits for anybody, but an answer that can be stored by now is stored.
-        if validate::is_conditional(&visit.parts.headers) {
+        if !matches!(errand, Errand::Fill) || validate::is_conditional(&visit.parts.headers) {
             return pass::alone(visit, key, fwd, Some("uncacheable")).await;
         }
         let lead = shared.flights.alone(key.hash(), shared.ledger.seq());
@@ -85,18 +83,13 @@ pub(super) async fn miss(
                 else {
                     return late(visit, key, rescuer, source).await;
                 };
-                let verdict = shared.overtaken(&flight, &progress);
-                if verdict != Verdict::Live {
-                    // A soft purge asks for news too, but leaves the stale entry to fall
-                    // back on.
-                    shared.flights.supersede(id, &flight);
-                    if verdict == Verdict::Gone {
-                        errand = Errand::Fill;
+                match usable(&visit, &flight, &progress) {
+                    Use::TooOld { purged } => {
+                        shared.flights.supersede(id, &flight);
+                        if purged {
+                            errand = Errand::Fill;
+                        }
                     }
-                    continue;
-                }
-                match usable(&visit, &progress) {
-                    Use::TooOld => shared.flights.supersede(id, &flight),
                     Use::Yes(reader) => {
                         let known = (progress, reader);
                         return deliver(visit, key, known, (fwd, source), true).await;
@@ -264,14 +257,21 @@ async fn follow(visit: &Visit, flight: &Flight) -> Progress {
 enum Use {
     Yes(Option<Reader>),
     Alone,
-    /// Its head came before the client asked and may not answer it any more.
-    TooOld,
+    /// A purge or time has overtaken it. After a soft purge, or when it is merely stale,
+    /// what is stored is still there to fall back on.
+    TooOld {
+        purged: bool,
+    },
     /// What it brought answers other requests; the client's own values of what it varies on.
     OtherVariant(Vary),
 }
 
 /// Whether a follower may be served from what the flight brought.
-fn usable(visit: &Visit, progress: &Progress) -> Use {
+fn usable(visit: &Visit, flight: &Flight, progress: &Progress) -> Use {
+    let verdict = visit.shared.overtaken(flight, progress);
+    if verdict != Verdict::Live {
+        return Use::TooOld { purged: verdict == Verdict::Gone };
+    }
     let (entry, spool) = match progress {
         Progress::Shared { head, spool, .. } => (head, Some(spool)),
         Progress::Settled { entry, .. } | Progress::Pieces { manifest: entry, .. } => (entry, None),
@@ -284,7 +284,7 @@ fn usable(visit: &Visit, progress: &Progress) -> Use {
         return Use::OtherVariant(vary.of(asked));
     }
     if spool.is_some() && !still_good(visit, entry) {
-        return Use::TooOld;
+        return Use::TooOld { purged: false };
     }
     match spool.map(|spool| spool.reader()) {
         None => Use::Yes(None),
