@@ -2,8 +2,9 @@
 //! is as long as the answer it describes.
 //!
 //! A field is `name: type`; `?` behind the type says that it may be null or absent, `[]`
-//! that it is a list. A type that begins with a capital is a schema of this file. Answers
-//! have no other fields than these: a scenario holds the running API to it.
+//! that it is a list; `...` at the end says that there may be more. A type that begins with
+//! a capital is a schema of this file. Answers have no other fields than these: a scenario
+//! holds the running API to it.
 
 use serde_json::{Map, Value, json};
 
@@ -30,7 +31,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
         "Directory",
         "directory: string, state: string, reason: string?, records: integer, \
          bytes: integer, bytes_max: integer, index_bytes: integer, queued_bytes: integer, \
-         faults: integer, counters: object",
+         faults: integer, counters: object, ...",
     ),
     ("Fill", "objects: integer, bytes: integer"),
     ("Ledger", "seq: integer, pending: integer, sweeps: Sweeps"),
@@ -109,7 +110,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     (
         "Origin",
         "name: string, switched_to: string?, directory: string?, retries: integer, \
-         retries_refused: integer, homeless: integer, failing: boolean, servers: Server[]",
+         retries_refused: integer, homeless: integer, failing: boolean, servers: Server[], ...",
     ),
     (
         "Server",
@@ -117,7 +118,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          retry_in_s: integer?, ejections: object, weight: integer, priority: integer, \
          in_flight: integer, waiting: integer, latency_ms: number, requests: integer, \
          failures: integer, connections: integer, reused: integer, queued: integer, \
-         bytes: integer",
+         bytes: integer, ...",
     ),
     ("Error", "error: Refused"),
     ("Refused", "code: string, message: string"),
@@ -164,7 +165,8 @@ fn object(fields: &str) -> Value {
             properties.insert(name.to_owned(), schema);
         }
     }
-    json!({"type": "object", "additionalProperties": false, "properties": properties,
+    let open = fields.ends_with("...");
+    json!({"type": "object", "additionalProperties": open, "properties": properties,
            "required": required})
 }
 

@@ -42,13 +42,13 @@ pub struct Target {
     #[arg(long, value_name = "FILE", global = true)]
     admin_token_file: Option<PathBuf>,
     /// Authorities of an https:// node's certificate [default: $BRINK_ADMIN_CA or the system's]
-    #[arg(long, value_name = "PEM")]
+    #[arg(long, global = true, value_name = "PEM")]
     admin_ca: Option<PathBuf>,
     /// Certificate to show to the node [default: $BRINK_ADMIN_CERT]
-    #[arg(long, value_name = "PEM")]
+    #[arg(long, global = true, value_name = "PEM")]
     admin_cert: Option<PathBuf>,
     /// Its key [default: $BRINK_ADMIN_KEY]
-    #[arg(long, value_name = "PEM")]
+    #[arg(long, global = true, value_name = "PEM")]
     admin_key: Option<PathBuf>,
     /// Print the node's JSON instead of text
     #[arg(long, global = true)]

@@ -130,6 +130,18 @@ mod tests {
     }
 
     #[test]
+    fn where_the_node_is_may_stand_anywhere_on_the_line() {
+        for line in [
+            "brink purge url http://h/ --json --admin 127.0.0.1:1",
+            "brink purge --json --admin-token-file t tag a b --soft",
+            "brink origin list --json",
+            "brink stats --admin unix:/run/brink.sock",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
     fn run_wants_a_file_or_an_origin_and_not_both() {
         let parse = |words: &str| Cli::try_parse_from(words.split(' '));
         assert!(parse("brink run").is_err());

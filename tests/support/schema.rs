@@ -45,6 +45,7 @@ pub fn departs(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec
                 Some(schema) => {
                     found.extend(departs(document, schema, value, &format!("{at}.{name}")));
                 }
+                None if schema["additionalProperties"] == true => {}
                 None => found.push(format!("{at}.{name} is not in the document")),
             }
         }
