@@ -67,28 +67,17 @@ fn print(answer: &Value) {
     line("", at("/key/query_rule"));
     line("freshness", at("/freshness/sum"));
     let list = |pointer| answer.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-    for variant in list("/variants") {
-        let object = variant.get("object").unwrap_or(&Value::Null);
-        let selected = variant.get("selected").and_then(Value::as_bool).unwrap_or(false);
-        let ttl = object.get("ttl_s").and_then(Value::as_i64).unwrap_or(0);
-        let vary: Vec<String> = object
-            .get("vary")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .map(|pair| format!("{}: {}", text(pair, "/0"), text(pair, "/1")))
-            .collect();
-        line(
-            if selected { "variant *" } else { "variant" },
-            format!(
-                "{}, {}, status {}, ttl {ttl} s, tags {} {}",
-                text(object, "/tier"),
-                bytes(number(object, "/bytes")),
-                number(object, "/status"),
-                object.get("tags").unwrap_or(&Value::Null),
-                vary.join("; ")
-            ),
-        );
+    let tiers: Vec<&str> = list("/tiers").filter_map(Value::as_str).collect();
+    line("tiers", tiers.join(", "));
+    if let Some(hits) = answer.get("hits").and_then(Value::as_u64) {
+        line("hits", format!("{hits} since it came into memory"));
+    }
+    if let Some(at_s) = answer.pointer("/last_eviction/at_s").and_then(Value::as_u64) {
+        let hits = number(answer, "/last_eviction/hits");
+        line("evicted", format!("{} after {hits} hits", crate::telemetry::line::rfc3339(at_s)));
+    }
+    for (name, told) in list("/variants").map(variant) {
+        line(name, told);
     }
     if answer.get("last_purge").is_some_and(|purge| !purge.is_null()) {
         let soft = answer.pointer("/last_purge/soft").and_then(Value::as_bool).unwrap_or(false);
@@ -112,4 +101,23 @@ fn print(answer: &Value) {
     for advice in list("/advice").filter_map(Value::as_str) {
         line("advice", advice.to_owned());
     }
+}
+
+/// One stored variant: what to call it, and what is known of it.
+fn variant(variant: &Value) -> (&'static str, String) {
+    let object = variant.get("object").unwrap_or(&Value::Null);
+    let selected = variant.get("selected").and_then(Value::as_bool).unwrap_or(false);
+    let ttl = object.get("ttl_s").and_then(Value::as_i64).unwrap_or(0);
+    let vary = object.get("vary").and_then(Value::as_array).into_iter().flatten();
+    let vary: Vec<String> =
+        vary.map(|pair| format!("{}: {}", text(pair, "/0"), text(pair, "/1"))).collect();
+    let told = format!(
+        "{}, {}, status {}, ttl {ttl} s, tags {} {}",
+        text(object, "/tier"),
+        bytes(number(object, "/bytes")),
+        number(object, "/status"),
+        object.get("tags").unwrap_or(&Value::Null),
+        vary.join("; ")
+    );
+    (if selected { "variant *" } else { "variant" }, told)
 }

@@ -91,6 +91,13 @@ fn print(stats: &Value) {
         number(stats, "/purge/seq"),
         number(stats, "/purge/pending")
     );
+    let sweeps = stats.pointer("/purge/sweeps").and_then(Value::as_object);
+    for (tier, sweep) in sweeps.into_iter().flatten() {
+        if sweep.get("running").and_then(Value::as_bool).unwrap_or(false) {
+            let (examined, total) = (number(sweep, "/examined"), number(sweep, "/total"));
+            println!("sweep       {tier}: {examined} of {total} keys looked at");
+        }
+    }
     for site in stats.get("sites").and_then(Value::as_array).into_iter().flatten() {
         let name = match text(site, "/site") {
             "" => "(no site)",

@@ -42,6 +42,8 @@ function bytes(n) {
   return Math.round(n) + ' B';
 }
 
+const span = (us) => (us < 1000 ? us + ' µs' : us < 1e6 ? (us / 1000).toFixed(1) + ' ms' : (us / 1e6).toFixed(1) + ' s');
+const count = (n) => n + (n === 1 ? ' object' : ' objects');
 const percent = (share) => (share * 100).toFixed(1) + ' %';
 
 async function call(method, path, body) {
@@ -123,7 +125,7 @@ function overview(now) {
   $('figures').replaceChildren(...[
     [percent(now.request_hit_ratio), 'of requests hit'], [percent(now.byte_hit_ratio), 'of bytes hit'],
     [short(now.requests), 'requests'], [bytes(saved), 'saved at the origin'],
-    [now.latency.hit_p99_us + ' µs', 'p99 of hits'], [short(now.collapsed), 'requests collapsed'],
+    [span(now.latency.hit_p99_us), 'p99 of hits'], [short(now.collapsed), 'requests collapsed'],
   ].map(([figure, name]) => el('div', { class: 'figure' }, el('b', {}, figure), el('span', {}, name))));
   $('tiers').replaceChildren(...Object.entries(now.tiers).map(([tier, fill]) => {
     const share = fill.bytes_max ? Math.min(1, fill.bytes / fill.bytes_max) : 0;
@@ -195,8 +197,8 @@ async function purge(dry) {
   if (!dry && kind === 'everything' && !confirm('Purge everything?')) return;
   const a = await call('POST', '/v1/purge', body);
   $('purge-answer').textContent = dry
-    ? `Would purge ${a.matched} objects (${bytes(a.freed_bytes)}). Nothing was changed.`
-    : `${a.soft ? 'Marked stale' : 'Purged'} ${a.matched} objects, ${bytes(a.freed_bytes)} freed; in effect after ${a.effective_ms} ms (number ${a.seq}).`;
+    ? `Would purge ${count(a.matched)} (${bytes(a.freed_bytes)}). Nothing was changed.`
+    : `${a.soft ? 'Marked stale' : 'Purged'} ${count(a.matched)}, ${bytes(a.freed_bytes)} freed; in effect after ${a.effective_ms} ms (number ${a.seq}).`;
   await purges();
 }
 

@@ -131,7 +131,7 @@ impl Screen {
 
     fn draw_middle(&self, frame: &mut Frame<'_>, area: Rect) {
         let [left, right] =
-            Layout::horizontal([Constraint::Length(56), Constraint::Min(20)]).areas(area);
+            Layout::horizontal([Constraint::Max(56), Constraint::Min(area.width / 2)]).areas(area);
         let tiers = self.stats.get("tiers").and_then(Value::as_object);
         let tiers = tiers.into_iter().flatten().map(|(tier, fill)| {
             let (used, max) = (number(fill, "/bytes"), number(fill, "/bytes_max"));
