@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::coalesce::Coalesce;
+use super::coalesce::{self, Coalesce};
 use super::frames::{Budgets, DATA, Flood, PREFACE_LEN, Walk, goaway};
 use super::gate::Lease;
 use super::pulse::{Phase, Pulse, Verdict};
@@ -47,6 +47,8 @@ impl Shared {
         budgets: Budgets,
         lease: Lease,
     ) -> Arc<Mutex<Shared>> {
+        let mut wire = wire;
+        wire::hold(&mut wire, coalesce::HOLD);
         Arc::new(Mutex::new(Shared {
             wire,
             pulse,

@@ -1,5 +1,7 @@
 //! The byte stream of a client's connection.
 
+use std::io::{self, IoSlice, Write as _};
+
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -21,3 +23,19 @@ pub(crate) fn reset(wire: &Wire) {
 }
 
 const NONE: Option<std::time::Duration> = Some(std::time::Duration::ZERO);
+
+/// Lets a TLS session hold this many bytes that are encrypted but not sent, for [`seal`].
+pub(crate) fn hold(wire: &mut Wire, bytes: usize) {
+    if let Stream::Tls(tls) = wire {
+        tls.get_mut().1.set_buffer_limit(Some(bytes));
+    }
+}
+
+/// Encrypts without sending and returns how many bytes were taken; the next flush sends
+/// them. `None` without TLS.
+pub(crate) fn seal(wire: &mut Wire, data: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
+    match wire {
+        Stream::Tls(tls) => Some(tls.get_mut().1.writer().write_vectored(data)),
+        Stream::Plain(_) | Stream::Unix(_) | Stream::Pipe(_) => None,
+    }
+}
