@@ -71,6 +71,7 @@ impl<H: Handler> AsyncRead for Http1Io<H> {
             match this.rest {
                 Then::Alone => {
                     this.rescan();
+                    this.charge();
                     continue;
                 }
                 // The upgrade is not answered, or everything has been said.

@@ -4,7 +4,8 @@
 //! read -> guard -> one plain request, nothing else? -> Handler::ready -> write -> read ...
 //!            '-------- anything else, or not ready --------> hyper
 //! ```
-//! hyper asks the wrapper for bytes only when the answers to all requests before have left
+//! A connection begins without hyper and goes on so while all its requests are like this.
+//! Once hyper serves it, it asks the wrapper for bytes only when the answers to all requests before have left
 //! (half-close is allowed, so it never reads beside an answer): then the wrapper may answer
 //! a request itself, in order, and hyper never knows. What hyper did for a stored answer
 //! (its own parse, a header map each way, the encoder, the dispatcher) cost as much as the
@@ -15,15 +16,16 @@
 //! which the log needs, and nothing is read before it is gone.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use smallvec::SmallVec;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::guard::{Guard, Plain, Scan};
+use super::guard::{Guard, Plain, Scan, Then};
 use super::http1::{Http1Io, wrote};
-use super::pulse::{Pulse, Upgrade, Verdict};
+use super::pulse::{Phase, Pulse, Upgrade, Verdict};
 use super::service::Service;
 use super::wire::Wire;
 use super::{Handler, Ready};
@@ -100,6 +102,44 @@ impl<R: Ready> Underway<R> {
 }
 
 impl<H: Handler> Http1Io<H> {
+    /// The life of a connection before hyper is needed: plain requests, one after the other.
+    /// `Ready(true)`: something else has come (or the end, or a verdict) and hyper is to see
+    /// it; `Ready(false)`: the connection broke.
+    pub(super) fn poll_straight(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut scratch = [MaybeUninit::uninit(); READ_MAX];
+        loop {
+            if self.underway.is_some() && ready!(self.poll_underway(cx)).is_err() {
+                return Poll::Ready(false);
+            }
+            if !self.held.is_empty() || self.pulse.verdict() != Verdict::Fine {
+                return Poll::Ready(true);
+            }
+            let mut buf = ReadBuf::uninit(&mut scratch);
+            match Pin::new(&mut self.wire).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(false),
+                Poll::Pending => {
+                    self.pulse.wait_for(Phase::Idle);
+                    return Poll::Pending;
+                }
+            }
+            let fresh = buf.filled();
+            let (scan, asked) = self.guard.read(fresh);
+            match self.answer_straight(cx, fresh, (&scan, asked)) {
+                Some(Poll::Ready(Ok(()))) => {}
+                Some(Poll::Ready(Err(_))) => return Poll::Ready(false),
+                Some(Poll::Pending) => return Poll::Pending,
+                None => {
+                    // Read again, as hyper's: nothing before it is unfinished.
+                    self.guard = Guard::new(self.guard.limits());
+                    self.held.extend_from_slice(fresh);
+                    self.rest = if fresh.is_empty() { Then::Done } else { Then::Alone };
+                    return Poll::Ready(true);
+                }
+            }
+        }
+    }
+
     /// Answers the request that `fresh` is, if it is plain and the answer is ready. `None`:
     /// hyper is to see it. The bytes are used up otherwise.
     pub(super) fn answer_straight(
@@ -116,7 +156,7 @@ impl<H: Handler> Http1Io<H> {
         if !calm {
             return None;
         }
-        let mut head = Vec::with_capacity(FRONT_ROOM);
+        let mut head = Vec::new();
         let ready = self.service.ready(&asked, &mut head)?;
         self.note(scan);
         let mut underway = Underway::new(ready, head);
@@ -153,8 +193,8 @@ impl<H: Handler> Http1Io<H> {
 /// Bodies up to this long are copied behind their head.
 const COPIED_MAX: usize = 4 << 10;
 
-/// Room for a head and a short body.
-const FRONT_ROOM: usize = 2 << 10;
+/// Bytes of one read before hyper is needed. A longer head is hyper's.
+const READ_MAX: usize = 4 << 10;
 
 /// Slices given to one `writev`.
 const SLICES_MAX: usize = 16;
