@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Duration;
 
 use super::control::ResponseControl;
 use super::entry::{Entry, Extent};
@@ -312,35 +312,69 @@ fn second_vote(
     if !known || by_rule || control.must_understand {
         return true;
     }
-    let mut request = Request::new(());
-    if let Some(secret) = ask.headers.get(header::AUTHORIZATION) {
-        request.headers_mut().insert(header::AUTHORIZATION, secret.clone());
-    }
-    let mut response = Response::new(());
-    *response.status_mut() = answer.status;
-    if let Ok(line) = HeaderValue::try_from(canonical(control)) {
-        response.headers_mut().insert(header::CACHE_CONTROL, line);
-    }
-    if let Some(expires) = answer.headers.get(header::EXPIRES) {
-        response.headers_mut().insert(header::EXPIRES, expires.clone());
-    }
-    let at = std::time::UNIX_EPOCH + Duration::from_secs(answer.received_at.wall_secs());
-    let options = http_cache_semantics::CacheOptions { shared: true, ..Default::default() };
-    http_cache_semantics::CachePolicy::new_options(&request, &response, at, options).is_storable()
+    let ballot = Ballot {
+        status: answer.status,
+        authorised: ask.headers.contains_key(header::AUTHORIZATION),
+        expires: answer.headers.contains_key(header::EXPIRES),
+        said: [
+            control.no_store,
+            control.private,
+            control.public,
+            control.must_revalidate,
+            control.max_age.is_some(),
+            control.s_maxage.is_some(),
+        ],
+    };
+    // One question after the other is the same on most sites, and each costs a dozen
+    // allocations to put.
+    LAST_VOTE.with(|last| match last.get() {
+        Some((asked, vote)) if asked == ballot => vote,
+        _ => {
+            let vote = ballot.vote();
+            last.set(Some((ballot, vote)));
+            vote
+        }
+    })
 }
 
-/// The control as one lower-case line without duplicates.
-fn canonical(control: &ResponseControl) -> String {
-    let flags = [
-        (control.no_store, "no-store"),
-        (control.private, "private"),
-        (control.public, "public"),
-        (control.must_revalidate, "must-revalidate"),
-    ];
-    let spans = [("max-age", control.max_age), ("s-maxage", control.s_maxage)];
-    let flags = flags.iter().filter(|(set, _)| *set).map(|(_, word)| (*word).to_owned());
-    let spans = spans.iter().filter_map(|(name, span)| span.map(|span| format!("{name}={span}")));
-    flags.chain(spans).collect::<Vec<_>>().join(", ")
+thread_local! {
+    static LAST_VOTE: Cell<Option<(Ballot, bool)>> = const { Cell::new(None) };
+}
+
+/// All that the second voter's verdict may depend on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ballot {
+    status: StatusCode,
+    authorised: bool,
+    expires: bool,
+    /// Which of `DIRECTIVES`.
+    said: [bool; 6],
+}
+
+const DIRECTIVES: [&str; 6] =
+    ["no-store", "private", "public", "must-revalidate", "max-age=1", "s-maxage=1"];
+
+impl Ballot {
+    fn vote(self) -> bool {
+        let mut request = Request::new(());
+        if self.authorised {
+            request.headers_mut().insert(header::AUTHORIZATION, HeaderValue::from_static("x"));
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = self.status;
+        let said = DIRECTIVES.into_iter().zip(self.said).filter(|(_, said)| *said);
+        for (directive, _) in said {
+            let line = HeaderValue::from_static(directive);
+            response.headers_mut().append(header::CACHE_CONTROL, line);
+        }
+        if self.expires {
+            response.headers_mut().insert(header::EXPIRES, HeaderValue::from_static("0"));
+        }
+        let options = http_cache_semantics::CacheOptions { shared: true, ..Default::default() };
+        let at = std::time::UNIX_EPOCH;
+        http_cache_semantics::CachePolicy::new_options(&request, &response, at, options)
+            .is_storable()
+    }
 }
 
 /// Whether `name` has been named by a tag option of the site; used when answers go out.

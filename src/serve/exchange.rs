@@ -8,9 +8,11 @@
 //!                                         |----Pass--> pass (no flight, no store)
 //!                                         '----Refuse--> answer
 //! ```
-//! The hit path never awaits: what comes after a miss is a boxed future of its own, so
-//! that the state a hit carries stays small.
+//! The hit path is no future at all: what has to wait for somebody is boxed, so that the
+//! future of every exchange, which hyper moves about, stays small.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::{Request, Response, request};
@@ -30,7 +32,7 @@ use crate::rules::door;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
 use crate::rules::forward;
-use crate::rules::key::key_of;
+use crate::rules::key::{Key, key_of};
 use crate::rules::normalise::normalise;
 use crate::rules::outcome::{Fwd, Outcome, Source};
 use crate::rules::plan::{Plan, Question, plan};
@@ -46,7 +48,7 @@ pub(super) struct Visit {
     /// Hash of the cache key.
     pub hash: u128,
     /// Request head, normalised by the site's policy.
-    pub parts: request::Parts,
+    pub parts: Arc<request::Parts>,
     /// When the request arrived.
     pub now: Now,
     meter: Option<Box<Meter>>,
@@ -65,68 +67,111 @@ impl Visit {
     }
 }
 
+/// What the first look at a request comes to.
+enum First {
+    Answer(Response<Body>),
+    /// Somebody has to be waited for.
+    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+}
+
+impl First {
+    fn later(answer: impl Future<Output = Response<Body>> + Send + 'static) -> Self {
+        First::Later(Box::pin(answer))
+    }
+
+    async fn answer(self) -> Response<Body> {
+        match self {
+            First::Answer(response) => response,
+            First::Later(later) => later.await,
+        }
+    }
+}
+
 /// Answers one request.
 pub(super) async fn exchange(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
     conn: Arc<Connection>,
 ) -> Response<Body> {
+    first(shared, request, conn).answer().await
+}
+
+fn first(shared: &Arc<Shared>, request: Request<Incoming>, conn: Arc<Connection>) -> First {
     let mut meter = Meter::start(shared, &conn);
-    let (mut parts, mut body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let routing = shared.routing.load_full();
     let (asked, place) = match receive(&routing, &conn, &parts, &mut meter) {
         Ok(received) => received,
         Err(Fault::MethodNotAllowed) if parts.method.as_str() == "PURGE" => {
-            return Box::pin(purge::purge(shared, &routing, &conn, parts, meter)).await;
+            let shared = shared.clone();
+            return First::later(async move {
+                purge::purge(&shared, &routing, &conn, parts, meter).await
+            });
         }
-        Err(fault) => return answer::fault(&routing.node, fault, meter),
+        Err(fault) => return First::Answer(answer::fault(&routing.node, fault, meter)),
     };
     meter.routed(&place.site);
     if let (Some(port), Scheme::Http) = (place.site.redirect_https, asked.scheme) {
-        return answer::redirect_https(&routing.node, &asked, port, meter);
+        return First::Answer(answer::redirect_https(&routing.node, &asked, port, meter));
     }
     if forward::is_last_hop(&parts) {
-        return answer::options(&routing.node, meter);
+        return First::Answer(answer::options(&routing.node, meter));
     }
     let policy = place.policy();
     normalise(&mut parts.headers, policy);
     let key = key_of(shared.seed, &asked, &policy.query);
     let (shared, now) = (shared.clone(), meter.now());
-    let meter = Some(meter);
+    let (meter, parts) = (Some(meter), Arc::new(parts));
     let hash = key.hash();
-    let mut visit = Visit { shared, routing, conn, place, asked, hash, parts, now, meter };
+    let visit = Visit { shared, routing, conn, place, asked, hash, parts, now, meter };
     if forward::wants_upgrade(&visit.parts.method, &visit.parts.headers) {
-        return Box::pin(pass::pass(visit, key, body, Fwd::Bypass)).await;
+        return First::later(pass::pass(visit, key, body, Fwd::Bypass));
     }
     // Said to be empty, but not ended: HTTP/1 would be told that it is whole before the client
     // has shown that it is (RFC 9113 8.1.1).
-    let unproven = visit.conn.http2 && !body.is_end_stream() && body.size_hint().upper() == Some(0);
-    if unproven && !Box::pin(ends_empty(&mut body)).await {
+    if visit.conn.http2 && !body.is_end_stream() && body.size_hint().upper() == Some(0) {
+        return First::later(unproven(visit, key, body));
+    }
+    look_up(visit, key, body)
+}
+
+/// A request whose body is said to be empty.
+async fn unproven(mut visit: Visit, key: Key, mut body: Incoming) -> Response<Body> {
+    if !ends_empty(&mut body).await {
         return visit.fail(Fault::BadRequest("the body is longer than Content-Length"));
     }
-    let has_body = !body.is_end_stream();
-    let mut slot = visit.shared.lookup(&key);
-    let mut source = Source::Memory;
+    look_up(visit, key, body).answer().await
+}
+
+fn look_up(visit: Visit, key: Key, body: Incoming) -> First {
+    let slot = visit.shared.lookup(&key);
     if slot.is_none() && visit.shared.on_disk(&key) {
-        slot = visit.shared.lookup_disk(&key).await;
-        source = Source::Disk;
+        return First::later(async move {
+            let slot = visit.shared.lookup_disk(&key).await;
+            act(visit, key, body, slot, Source::Disk).answer().await
+        });
     }
+    act(visit, key, body, slot, Source::Memory)
+}
+
+fn act(mut visit: Visit, key: Key, body: Incoming, slot: Option<Slot>, source: Source) -> First {
+    let has_body = !body.is_end_stream();
     match decide(&visit, has_body, slot.as_ref()) {
         Plan::Hit(entry) if entry.in_pieces() => {
-            Box::pin(pieces::hit(visit, key, entry, source)).await
+            First::later(pieces::hit(visit, key, entry, source))
         }
         Plan::StaleHit(entry) if entry.in_pieces() => {
             miss::refresh(&visit, &key, &entry);
-            Box::pin(pieces::hit(visit, key, entry, source)).await
+            First::later(pieces::hit(visit, key, entry, source))
         }
-        Plan::Hit(entry) => hit(&mut visit, &entry, source),
+        Plan::Hit(entry) => First::Answer(hit(&mut visit, &entry, source)),
         Plan::StaleHit(entry) => {
             miss::refresh(&visit, &key, &entry);
-            hit(&mut visit, &entry, source)
+            First::Answer(hit(&mut visit, &entry, source))
         }
-        Plan::Pass(fwd) => Box::pin(pass::pass(visit, key, body, fwd)).await,
-        Plan::Refuse(fault) => visit.fail(fault),
-        wanting => Box::pin(miss::miss(visit, key, wanting, source)).await,
+        Plan::Pass(fwd) => First::later(pass::pass(visit, key, body, fwd)),
+        Plan::Refuse(fault) => First::Answer(visit.fail(fault)),
+        wanting => First::later(miss::miss(visit, key, wanting, source)),
     }
 }
 

@@ -12,6 +12,7 @@ use http::{HeaderValue, Request, header, request, response};
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::carry::Carry;
 use super::fill;
 use super::flights::{Lead, Progress};
 use super::interim;
@@ -40,7 +41,7 @@ pub(super) struct Order {
     pub key: Key,
     pub asked: Asked,
     /// The client's request head, normalised.
-    pub parts: request::Parts,
+    pub parts: Arc<request::Parts>,
     pub conn: Arc<Connection>,
     /// Why the origin is asked.
     pub errand: Errand,
@@ -88,12 +89,13 @@ pub(super) struct Relayed {
 /// The client that waits for the fetch, if there is one.
 pub(super) type Client = Option<oneshot::Sender<Landing>>;
 
-/// Starts the fetch in a task of its own and waits for what the leading client gets.
+/// Starts the fetch and waits for what the leading client gets; the fetch goes on without it.
 pub(super) async fn lead(shared: &Arc<Shared>, lead: Lead, order: Order) -> Landing {
     let (landing, landed) = oneshot::channel();
     let shared = shared.clone();
-    tokio::spawn(async move { run(&shared, lead, order, Some(landing)).await });
-    landed.await.unwrap_or(Landing::Known(Progress::Failed(Fault::Internal), None))
+    let work = async move { run(&shared, lead, order, Some(landing)).await };
+    let landing = Carry::new(work, landed).await;
+    landing.unwrap_or(Landing::Known(Progress::Failed(Fault::Internal), None))
 }
 
 /// Starts a refresh that nobody waits for.

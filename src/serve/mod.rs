@@ -5,6 +5,7 @@
 
 mod answer;
 pub mod body;
+mod carry;
 mod deliver;
 mod exchange;
 mod fetch;

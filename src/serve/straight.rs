@@ -73,6 +73,7 @@ pub(super) fn ready(
     let source = Source::Memory;
     let outcome = Outcome { hit: true, ttl: Some(ttl), source, ..Outcome::default() };
     let dress = Dress { node: &routing.node, via: &routing.via, policy, now, outcome: &outcome };
+    head.reserve(HEAD_ROOM);
     if !respond_text::full(&entry, &dress, head) {
         return None;
     }
@@ -125,3 +126,6 @@ pub(super) fn sent(
         request_id: None,
     });
 }
+
+/// Room for a head and a short body behind it; made when it is known to be needed.
+const HEAD_ROOM: usize = 2 << 10;

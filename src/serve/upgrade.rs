@@ -2,6 +2,8 @@
 //!
 //! Only after the origin's own 101 do bytes flow, in both directions, as they are.
 
+use std::sync::Arc;
+
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Response, StatusCode, response};
 use hyper::upgrade::OnUpgrade;
@@ -22,7 +24,9 @@ pub(super) fn switch(
     mut head: response::Parts,
     outcome: Outcome,
 ) -> Response<Body> {
-    let client = visit.parts.extensions.remove::<OnUpgrade>();
+    // What is passed is nobody else's, so the head is held here alone.
+    let client = Arc::get_mut(&mut visit.parts);
+    let client = client.and_then(|parts| parts.extensions.remove::<OnUpgrade>());
     let origin = head.extensions.remove::<OnUpgrade>();
     // RFC 9110 7.8: only to what was asked for; h2c in its place would be a way around us.
     let mut named = list::all(&head.headers, &UPGRADE);
