@@ -1,5 +1,6 @@
-//! The hit path in pieces: door, key, memory get, plan, ledger verdict, head assembly, and
-//! all of them in a row, with the allocations of each counted.
+//! The hit path in pieces: guard, door, key, memory get, plan, ledger verdict, head assembly,
+//! and all of them in a row both ways (behind hyper, and for a plain request before it),
+//! with the allocations of each counted.
 //!
 //! divan's own allocator does the counting, so no unsafe code of ours is needed. The
 //! pieces are called as `serve` calls them; hyper, the socket and the log are not in
@@ -12,6 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use brink::base::{Clock, Now};
+use brink::front::Limits;
+use brink::front::guard::Guard;
 use brink::rules::asked::{Asked, Scheme};
 use brink::rules::door::{self, Arrival};
 use brink::rules::entry::{Entry, Extent, Slot};
@@ -19,11 +22,12 @@ use brink::rules::freshness::{Freshness, LifetimeSource};
 use brink::rules::head::Head;
 use brink::rules::key::{Key, KeySeed, key_of};
 use brink::rules::ledger::Ledger;
-use brink::rules::outcome::Outcome;
+use brink::rules::outcome::{Outcome, Source};
 use brink::rules::plan::{Plan, Question, plan};
 use brink::rules::purge::What;
 use brink::rules::respond::{self, Dress};
 use brink::rules::site::{Policy, QueryKey};
+use brink::rules::{respond_text, straight};
 use brink::store::Memory;
 use brink::store::memory::MemoryOptions;
 use bytes::Bytes;
@@ -40,6 +44,27 @@ static COUNTING: AllocProfiler = AllocProfiler::system();
 const OBJECTS: u64 = 10_000;
 
 const SEED: KeySeed = KeySeed(7);
+
+const OUTCOME: Outcome = Outcome {
+    hit: true,
+    fwd: None,
+    fwd_status: None,
+    ttl: Some(60),
+    stored: false,
+    collapsed: false,
+    detail: None,
+    source: Source::Memory,
+    fault: None,
+};
+
+/// The same request as bytes.
+const PLAIN: &[u8] = b"GET /assets/images/photo-7.jpg?size=large HTTP/1.1\r\n\
+    Host: www.example.com\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox\r\n\
+    Accept: image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5\r\n\
+    Accept-Language: en-US,en;q=0.5\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Referer: https://www.example.com/\r\n\r\n";
 
 fn main() {
     divan::main();
@@ -110,15 +135,16 @@ impl World {
     }
 
     fn head(&self, entry: &Entry) -> (StatusCode, HeaderMap) {
-        let outcome = Outcome { hit: true, ttl: Some(60), ..Outcome::default() };
-        let dress = Dress {
-            node: "brink",
-            via: &self.via,
-            policy: &self.policy,
-            now: self.clock.now(),
-            outcome: &outcome,
-        };
-        respond::full(entry, &dress)
+        respond::full(entry, &self.dress(&OUTCOME))
+    }
+
+    fn text(&self, entry: &Entry, out: &mut Vec<u8>) -> bool {
+        respond_text::full(entry, &self.dress(&OUTCOME), out)
+    }
+
+    fn dress<'a>(&'a self, outcome: &'a Outcome) -> Dress<'a> {
+        let (via, policy, now) = (&self.via, &self.policy, self.clock.now());
+        Dress { node: "brink", via, policy, now, outcome }
     }
 }
 
@@ -249,5 +275,48 @@ fn hit(bencher: Bencher<'_, '_>, world: &World) {
         };
         black_box(world.ledger.verdict(&entry));
         (world.head(&entry), entry.body.clone())
+    });
+}
+
+#[divan::bench]
+fn the_guard(bencher: Bencher<'_, '_>) {
+    let mut guard = Guard::new((&Limits::default()).into());
+    bencher.bench_local(|| guard.read(black_box(PLAIN)).1.is_some());
+}
+
+#[divan::bench]
+fn the_head_as_text(bencher: Bencher<'_, '_>) {
+    let world = World::new();
+    let slot = world.slot(&key_of(SEED, &admit(&world.parts), &QueryKey::All));
+    let mut out = Vec::with_capacity(2048);
+    bencher.bench_local(|| {
+        out.clear();
+        world.text(black_box(&slot.variants[0]), &mut out)
+    });
+}
+
+/// From the bytes of a plain request to the bytes of its answer, as `front::straight` and
+/// `serve::straight` do it.
+#[divan::bench]
+fn a_whole_plain_hit(bencher: Bencher<'_, '_>) {
+    let world = World::new();
+    let mut guard = Guard::new((&Limits::default()).into());
+    bencher.bench_local(|| {
+        let (_, Some(plain)) = guard.read(black_box(PLAIN)) else { unreachable!("plain") };
+        let asked = straight::asked(plain.target, plain.host, Scheme::Https).expect("clean");
+        let key = key_of(SEED, &asked, &QueryKey::All);
+        let (slot, _) = world.memory.peek(&key).expect("a stored object");
+        let lines = |name: &str, line: &mut dyn FnMut(&[u8])| plain.values(name).for_each(line);
+        let headers = straight::selecting(&slot, &world.policy, lines).expect("sound");
+        let question = Question { headers: &headers, ..world.question() };
+        let Plan::Hit(entry) = plan(&question, Some(&slot)) else {
+            unreachable!("a fresh entry is a hit");
+        };
+        black_box(world.ledger.verdict(&entry));
+        let mut out = Vec::with_capacity(2048);
+        world.text(&entry, &mut out);
+        out.extend_from_slice(&entry.body[0]);
+        world.memory.count_hit(&key);
+        out
     });
 }

@@ -27,6 +27,17 @@ local n, from = 0, %(salt)d
 request = function() n = n + 1; return wrk.format("GET", "/miss/" .. from .. "/" .. n) end
 """
 
+FILL_LUA = """
+-- Every request another small object, from where the run before ended.
+local n = tonumber(os.getenv("FILL_FROM")) or 0
+request = function() n = n + 1; return wrk.format("GET", "/small/" .. n) end
+"""
+
+DISK_LUA = """
+math.randomseed(7)
+request = function() return wrk.format("GET", "/disk/" .. math.random(%(count)d)) end
+"""
+
 CLOSE_LUA = """
 wrk.headers["Connection"] = "close"
 """

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Compares Brink with its peers: work per CPU-second of the server's processes.
 
-    benches/peers/run.py                     everything, 3 rounds (about 20 minutes)
-    benches/peers/run.py --quick             1 round, 2 seconds each
-    benches/peers/run.py --only h1_1k,h2_1k --servers brink,nginx,haproxy
+    benches/peers/run.py                     everything, 3 rounds (about 25 minutes)
+    benches/peers/run.py --quick             1 round, 2 seconds each, no extras
+    benches/peers/run.py --only h1_1k,h2_1k --servers brink,nginx,haproxy --extras none
+    benches/peers/run.py --only none --extras idle,small --objects 200000
     benches/peers/run.py --install           installs the peers from Debian first
 
-Server on core 0, load generator and origin on core 1, so two cores are needed. Every
-round runs all servers in turn, so that what disturbs the machine disturbs all of them;
-the median of the rounds counts. Saves results.json and chart.svg, prints the table.
+Server on core 0, load generator and origin on core 1, so two cores are needed. All servers
+run all the time and take turns in slices, so that what disturbs the machine disturbs all of
+them; the median of the rounds counts. Saves results.json (results that are not measured
+again stay in it) and chart.svg, prints the table.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import tempfile
 import time
 
 import chart
+import extras
 import load
 import servers
 
@@ -45,6 +48,8 @@ WORKLOADS = {
     "h2_1k": ("req", True, True, 1.2, None),
     "h2_64k": ("req", True, True, 1.8, None),
 }
+
+EXTRAS = ["latency", "storm", "disk_hits", "two_cores", "idle", "small", "start_up"]
 
 
 def make_files(work):
@@ -104,41 +109,85 @@ def warm(server, name, scripts):
         workload(name, server, 1, scripts)
 
 
-def measure(options, work, made):
+def fits(kind, name):
+    _, needs_tls, needs_h2, _, _ = WORKLOADS[name]
+    floorless = kind.name == "floor" and not name.startswith("h1_")
+    return (kind.tls or not needs_tls) and (kind.h2 or not needs_h2) and not floorless
+
+
+def measure(options, work, kinds, common):
     scripts = {"zipf": servers.write(f"{work}/zipf.lua", load.ZIPF_LUA % {"count": ZIPF_COUNT}),
                "close": servers.write(f"{work}/close.lua", load.CLOSE_LUA),
                "miss": f"{work}/miss.lua", "salt": int(time.time())}
-    results = {}
-    for name in options.only:
-        unit, needs_tls, needs_h2, _, _ = WORKLOADS[name]
-        rounds = {}
-        for _ in range(options.rounds):
-            for kind in made:
-                floorless = kind.name == "floor" and not name.startswith("h1_")
-                if (needs_tls and not kind.tls) or (needs_h2 and not kind.h2) or floorless:
-                    continue
-                server = kind(work, made[kind])
-                try:
-                    server.start()
-                    warm(server, name, scripts)
-                    got = workload(name, server, options.seconds, scripts)
-                    rounds.setdefault(kind.name, []).append(got)
-                except Exception as error:  # one server's trouble is a hole in the table
-                    print(f"{name} {kind.name}: {error}", file=sys.stderr)
-                finally:
-                    server.stop()
-        key = "gbps" if unit == "GB" else "rps"
-        results[name] = {who: {"median": statistics.median(run[key] for run in runs),
-                               "rounds": [round(run[key], 3) for run in runs]}
-                         for who, runs in rounds.items()}
-        print(chart.row(name, unit, results[name], WORKLOADS[name][3:]), flush=True)
+    results, running = {}, []
+    try:
+        for kind in kinds:
+            try:
+                running.append(kind(work, common).start())
+            except RuntimeError as error:
+                print(error, file=sys.stderr)
+        for name in options.only:
+            turns = [server for server in running if fits(server, name)]
+            results[name] = compare(options, name, turns, scripts)
+    finally:
+        for server in running:
+            server.stop()
     return results
+
+
+def compare(options, name, turns, scripts):
+    """All servers in turn, in every round."""
+    unit = WORKLOADS[name][0]
+    rounds = {}
+    for at in range(options.rounds):
+        for server in turns:
+            try:
+                if at == 0:
+                    warm(server, name, scripts)
+                got = workload(name, server, options.seconds, scripts)
+                rounds.setdefault(server.name, []).append(got)
+            except Exception as error:  # one server's trouble is a hole in the table
+                print(f"{name} {server.name}: {error}", file=sys.stderr)
+    key = "gbps" if unit == "GB" else "rps"
+    found = {who: {"median": statistics.median(run[key] for run in runs),
+                   "rounds": [round(run[key], 3) for run in runs]}
+             for who, runs in rounds.items()}
+    print(chart.row(name, unit, found, WORKLOADS[name][3:]), flush=True)
+    return found
+
+
+def measure_extras(options, work, kinds, common, results):
+    def say(text):
+        print(text, flush=True)
+    kinds = [kind for kind in kinds if kind.name != "floor"]
+    seconds = options.seconds
+    todo = {
+        "latency": lambda: extras.latency(kinds, work, common, seconds, results, say),
+        "storm": lambda: extras.storm(kinds, work, common, seconds, results, say),
+        "disk_hits": lambda: extras.disk_hits(kinds, work, common, seconds, say),
+        "two_cores": lambda: extras.two_cores(kinds, work, common, seconds, say),
+        "idle": lambda: extras.idle(kinds, work, common, options.idle, say),
+        "small": lambda: extras.small(kinds, work, common, options.objects, say),
+        "start_up": lambda: extras.start_up(kinds, work, common, options.objects, say),
+    }
+    return {name: todo[name]() for name in options.extras}
+
+
+def saved(path):
+    try:
+        with open(path) as old:
+            return json.load(old)
+    except (OSError, ValueError):
+        return {}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(WORKLOADS))
+    parser.add_argument("--extras", default=",".join(EXTRAS))
+    parser.add_argument("--idle", type=int, default=extras.IDLE)
+    parser.add_argument("--objects", type=int, default=extras.OBJECTS)
     parser.add_argument("--servers", default="brink,floor," + ",".join(PEERS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4)
@@ -146,30 +195,37 @@ def main():
     parser.add_argument("--install", action="store_true")
     parser.add_argument("--brink", default=os.path.join(ROOT, "target/release/brink"))
     parser.add_argument("--floor", default=os.path.join(ROOT, "target/release/examples/floor"))
+    parser.add_argument("--work", help="directory for what the servers write, by default /tmp")
     parser.add_argument("--out", default=os.path.join(ROOT, "benches/peers"))
     options = parser.parse_args()
-    options.only = options.only.split(",")
+    options.only = [name for name in options.only.split(",") if name != "none"]
+    options.extras = [name for name in options.extras.split(",") if name != "none"]
     if options.quick:
-        options.rounds, options.seconds = 1, 2
+        options.rounds, options.seconds, options.extras = 1, 2, []
     if options.install:
         subprocess.run(["apt-get", "install", "-y", "--no-install-recommends"] + PACKAGES,
                        check=True)
-    with tempfile.TemporaryDirectory(prefix="peers-") as work:
+    path = os.path.join(options.out, "results.json")
+    report = saved(path)
+    results = dict(report.get("results", {}))
+    with tempfile.TemporaryDirectory(prefix="peers-", dir=options.work) as work:
         os.chmod(work, 0o755)
         common = {"files": make_files(work), "tls": make_certificate(work),
                   "brink": os.path.abspath(options.brink),
                   "floor": os.path.abspath(options.floor)}
         wanted = options.servers.split(",")
-        made = {kind: common for kind in servers.ALL if kind.name in wanted}
+        kinds = [kind for kind in servers.ALL if kind.name in wanted]
         origin = servers.Origin(work, common).start(cores="1")
         try:
-            results = measure(options, work, made)
+            results.update(measure(options, work, kinds, common) if options.only else {})
+            more = measure_extras(options, work, kinds, common, results)
         finally:
             origin.stop()
-    saved = {"date": time.strftime("%Y-%m-%d %H:%M"), "rounds": options.rounds,
-             "seconds": options.seconds, "results": results}
-    with open(os.path.join(options.out, "results.json"), "w") as out:
-        json.dump(saved, out, indent=1)
+    report.update({"date": time.strftime("%Y-%m-%d %H:%M"), "rounds": options.rounds,
+                   "seconds": options.seconds, "results": results})
+    report["extras"] = dict(report.get("extras", {}), **more)
+    with open(path, "w") as out:
+        json.dump(report, out, indent=1)
     servers.write(os.path.join(options.out, "chart.svg"), chart.svg(results, WORKLOADS))
 
 

@@ -41,10 +41,14 @@ class Server:
     tls_port = 0
     tls = True
     h2 = True
+    disk = False  # has a disk tier, or is one
+    connections_max = 1 << 20
 
     def __init__(self, work, options):
         self.dir = os.path.join(work, self.name)
         self.options = options
+        self.memory = options.get("memory")  # of the memory tier, where a run restricts it
+        self.on_disk = "disk" in options
         os.makedirs(self.dir, exist_ok=True)
         os.chmod(self.dir, 0o777)
         self.process = None
@@ -55,7 +59,7 @@ class Server:
     def environment(self):
         return os.environ.copy()
 
-    def start(self, cores="0"):
+    def start(self, cores="0", settle=0.5):
         out = open(os.path.join(self.dir, "output"), "ab")
         self.process = subprocess.Popen(
             ["taskset", "-c", cores] + self.command(), stdout=out, stderr=out,
@@ -63,7 +67,7 @@ class Server:
         if not wait_port(self.port, self.process):
             self.stop()
             raise RuntimeError(f"{self.name} did not start, see {self.dir}/output")
-        time.sleep(0.5)
+        time.sleep(settle)
         return self
 
     def stop(self):
@@ -141,6 +145,7 @@ class Origin(Server):
     add_header Cache-Control "max-age=3600";
     location /small/ {{ return 200 "small object $uri, one of very many, about a hundred bytes of it\\n"; }}
     location /miss/ {{ rewrite ^ /1k break; }}
+    location /disk/ {{ rewrite ^ /64k break; }}
   }} }}
 """
         filled = text.format(dir=self.dir, port=self.port, files=self.options["files"])
@@ -148,7 +153,10 @@ class Origin(Server):
 
 
 class Nginx(Server):
+    """Its cache is files, read through the page cache."""
+
     name = "nginx"
+    disk = True
     port, tls_port = 9410, 9411
 
     def command(self):
@@ -170,6 +178,7 @@ class Nginx(Server):
 
 class Haproxy(Server):
     name = "haproxy"
+    connections_max = 9_800  # two descriptors each, and 20,000 are common
     port, tls_port = 9420, 9421
 
     def command(self):
@@ -178,7 +187,7 @@ class Haproxy(Server):
         text = f"""
 global
   nbthread 1
-  maxconn 9000
+  maxconn 9900
   tune.ssl.cachesize 100000
 defaults
   mode http
@@ -203,16 +212,20 @@ backend o
 
 
 class Varnish(Server):
+    """On disk: one mapped file."""
+
     name = "varnish"
     port = 9430
     tls = h2 = False
+    disk = True
 
     def command(self):
         vcl = write(f"{self.dir}/vcl", f"""vcl 4.1;
 backend default {{ .host = "127.0.0.1"; .port = "{ORIGIN_PORT}"; }}
 """)
+        store = f"file,{self.dir}/store,4g" if self.on_disk else "malloc,3g"
         return ["varnishd", "-F", "-n", f"{self.dir}/n", "-j", "none", "-f", vcl,
-                "-a", f"127.0.0.1:{self.port}", "-s", "malloc,3g", "-p", "thread_pools=1",
+                "-a", f"127.0.0.1:{self.port}", "-s", store, "-p", "thread_pools=1",
                 "-p", "thread_pool_min=200", "-p", "thread_pool_max=5000",
                 "-p", "timeout_idle=300", "-p", "listen_depth=4096"]
 
@@ -220,6 +233,7 @@ backend default {{ .host = "127.0.0.1"; .port = "{ORIGIN_PORT}"; }}
 class Trafficserver(Server):
     name = "trafficserver"
     port, tls_port = 9440, 9441
+    disk = True
 
     def command(self):
         root = f"{self.dir}/root"
@@ -256,7 +270,7 @@ CONFIG proxy.config.http.keep_alive_no_activity_timeout_in INT 300
 CONFIG proxy.config.http.cache.required_headers INT 2
 CONFIG proxy.config.http.wait_for_cache INT 1
 CONFIG proxy.config.net.connections_throttle INT 60000
-CONFIG proxy.config.cache.ram_cache.size INT 3221225472
+CONFIG proxy.config.cache.ram_cache.size INT {64 << 20 if self.on_disk else 3 << 30}
 CONFIG proxy.config.cache.ram_cache_cutoff INT 33554432
 CONFIG proxy.config.log.logging_enabled INT 0
 CONFIG proxy.config.url_remap.remap_required INT 0
@@ -288,8 +302,10 @@ class Squid(Server):
     name = "squid"
     port = 9450
     tls = h2 = False
+    disk = True
 
     def command(self):
+        store = f"cache_dir ufs {self.dir}/store 4000 16 256" if self.on_disk else ""
         text = f"""
 http_port 127.0.0.1:{self.port} accel defaultsite=site.test no-vhost
 cache_peer 127.0.0.1 parent {ORIGIN_PORT} 0 no-query originserver name=o
@@ -300,7 +316,8 @@ access_log none
 cache_log {self.dir}/log
 cache_store_log none
 coredump_dir {self.dir}
-cache_mem 3 GB
+cache_mem {"64 MB" if self.on_disk else "3 GB"}
+{store}
 memory_cache_shared off
 maximum_object_size_in_memory 32 MB
 memory_replacement_policy heap GDSF
@@ -308,6 +325,9 @@ cache_effective_user proxy
 pinger_enable off
 shutdown_lifetime 1 second
 """
+        if self.on_disk:
+            conf = write(f"{self.dir}/conf", text)
+            subprocess.run(["squid", "-z", "-N", "-f", conf], check=True, capture_output=True)
         return ["squid", "-N", "-f", write(f"{self.dir}/conf", text)]
 
 
@@ -316,10 +336,21 @@ class Brink(Server):
 
     name = "brink"
     port, tls_port = 9460, 9461
+    disk = True
 
     def command(self):
-        tls = self.options["tls"]
+        tls, disk = self.options["tls"], ""
+        if self.on_disk:
+            disk = f"""[disk]
+admit = "all"
+write_rate_max = "1GiB"
+[[disk.directory]]
+path = "{self.dir}/store"
+capacity = "8GiB"
+"""
         text = f"""
+[node]
+threads = {self.options.get("threads", 1)}
 [[listen]]
 addr = "127.0.0.1:{self.port}"
 [[listen]]
@@ -329,8 +360,8 @@ tls = true
 cert = "{tls['cert']}"
 key = "{tls['key']}"
 [memory]
-capacity = "3GiB"
-[log]
+capacity = "{self.memory or "3GiB"}"
+{disk}[log]
 access = "{self.dir}/access.log"
 format = "json"
 [[origin]]
