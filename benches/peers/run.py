@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -205,6 +206,8 @@ def main():
     if options.install:
         subprocess.run(["apt-get", "install", "-y", "--no-install-recommends"] + PACKAGES,
                        check=True)
+    # Ended from outside, it still stops the servers it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     path = os.path.join(options.out, "results.json")
     report = saved(path)
     results = dict(report.get("results", {}))

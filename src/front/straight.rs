@@ -5,12 +5,13 @@
 //!            '-------- anything else, or not ready --------> hyper
 //! ```
 //! A connection begins without hyper and goes on so while all its requests are like this.
-//! Once hyper serves it, it asks the wrapper for bytes only when the answers to all requests before have left
-//! (half-close is allowed, so it never reads beside an answer): then the wrapper may answer
-//! a request itself, in order, and hyper never knows. What hyper did for a stored answer
-//! (its own parse, a header map each way, the encoder, the dispatcher) cost as much as the
-//! cache's own work. A short body is copied behind the head, so that an answer is one plain
-//! write (and one TLS record); long ones are written with `writev` and never copied.
+//! Once hyper serves it, it asks the wrapper for bytes only when the answers to all requests
+//! before have left (half-close is allowed, so it never reads beside an answer): then the
+//! wrapper may answer a request itself, in order, and hyper never knows. What hyper did for
+//! a stored answer (its own parse, a header map each way, the encoder, the dispatcher) cost
+//! as much as the cache's own work. A short body is copied behind the head, so that an
+//! answer is one plain write (and one TLS record); long ones are written with `writev` and
+//! never copied.
 //!
 //! An answer that the client does not take at once waits here with a copy of its request,
 //! which the log needs, and nothing is read before it is gone.
