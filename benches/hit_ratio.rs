@@ -1,5 +1,6 @@
 //! Every policy side by side with the offline bound: object and byte miss ratio at 0.1, 1
-//! and 10 % of the footprint.
+//! and 10 % of the footprint; then memory and disk together, for disks of 10 and 30 % of the
+//! footprint and memory of a tenth of the disk, with what is written.
 //!
 //! `cargo bench --bench hit_ratio [-- NAME]`. The traces are those of the design study,
 //! whose licences keep them out of this repository: the folder is `BRINK_TRACES`, or
@@ -11,6 +12,7 @@ use brink::lab::generate::{Workload, generate};
 use brink::lab::simulate::{Setup, simulate};
 use brink::lab::trace::{ReadOptions, Trace, read};
 use brink::lab::{policies, report};
+use brink::store::policy::admission::AdmitPolicy;
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|word| !word.starts_with("--"));
@@ -48,4 +50,18 @@ fn table(name: &str, trace: &Trace) {
         let (objects, bytes) = policies::bound(trace, memory);
         println!("{:<12} {:>9} {:>7.2}% {:>7.2}%", "bound", "", objects * 100.0, bytes * 100.0);
     }
+    let mut outcomes = Vec::new();
+    for share in [0.1, 0.3] {
+        let disk = (footprint as f64 * share) as u64;
+        for (policy, admit) in [
+            ("lru", AdmitPolicy::All),
+            ("before-disk", AdmitPolicy::All),
+            ("before-disk", AdmitPolicy::Evicted),
+        ] {
+            let setup = Setup { disk: Some(disk), admit, ..Setup::memory_only(policy, disk / 10) };
+            outcomes.extend(simulate(trace, &setup, &|_| ()));
+        }
+    }
+    println!("two tiers: lru and all written, before-disk and all written, before-disk as it is");
+    print!("{}", report::table(&outcomes));
 }

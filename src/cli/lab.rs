@@ -57,7 +57,7 @@ struct Simulate {
     #[arg(long, value_delimiter = ',')]
     disk: Vec<Room>,
     /// Policies of the memory tier: auto, before-disk, tinylfu, lru, fifo, sieve, s3-fifo,
-    /// gdsf, belady (offline). Default: all, or before-disk and lru with a disk tier.
+    /// 2q, gdsf, belady (offline). Default: all, or before-disk and lru with a disk tier.
     #[arg(long, value_delimiter = ',')]
     policy: Vec<String>,
     /// What is written to disk: evicted (what memory gives up and was asked for again), all.
@@ -129,6 +129,18 @@ struct Generate {
     /// Hours the trace spans.
     #[arg(long, default_value_t = 24.0)]
     hours: f64,
+    /// Drift: share of the popular objects replaced by new ones an hour, 0 to 1.
+    #[arg(long, default_value_t = 0.02)]
+    churn: f64,
+    /// Median size of objects in bytes.
+    #[arg(long, default_value_t = 24_000.0)]
+    median: f64,
+    /// Share of objects from the heavy tail above 1 MB, 0 to 1.
+    #[arg(long, default_value_t = 0.02)]
+    tail: f64,
+    /// Share of requests that belong to scans, 0 to 0.5.
+    #[arg(long, default_value_t = 0.03)]
+    scans: f64,
     /// The same seed gives the same trace.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -257,7 +269,7 @@ impl Curve {
             write(path, report::curve_csv(&curves))?;
         }
         if let Some(path) = &self.html {
-            let about = describe(&trace, &summary) + &advice;
+            let about = describe(&trace, &summary).trim_end().to_owned() + ". " + &advice;
             write(path, figure::page("Miss ratio by cache size", &about, &curves, now))?;
         }
         if self.json {
@@ -299,6 +311,10 @@ impl Generate {
             zipf: self.zipf,
             one_hit: self.one_hit,
             hours: self.hours.max(0.001),
+            churn: self.churn.clamp(0.0, 1.0),
+            median: self.median.max(1.0),
+            tail: self.tail.clamp(0.0, 1.0),
+            scans: self.scans.clamp(0.0, 0.5),
             ..generate::Workload::default()
         };
         let failed = |error: std::io::Error| format!("{}: {error}", self.out.display());

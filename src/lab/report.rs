@@ -17,12 +17,16 @@ pub fn table(outcomes: &[Outcome]) -> String {
     }
     let _ = write!(out, " {:>8} {:>8}", "miss", "bytes");
     if two {
-        let _ = write!(out, " {:>8} {:>8} {:>9}", "in mem", "on disk", "written");
+        let _ = write!(out, " {:>8} {:>8} {:>9} {:>5}", "in mem", "on disk", "written", "amp.");
     }
     if expires {
         let _ = write!(out, " {:>8}", "revalid.");
     }
-    let _ = writeln!(out, " {:>9} {:>9} {:>8}", "origin", "evicted", "Mreq/s");
+    let _ = write!(out, " {:>9} {:>9}", "origin", "evicted");
+    if two {
+        let _ = write!(out, " {:>9}", "from disk");
+    }
+    let _ = writeln!(out, " {:>8}", "Mreq/s");
     for outcome in outcomes {
         row(&mut out, outcome, two, expires);
     }
@@ -41,7 +45,9 @@ fn row(out: &mut String, outcome: &Outcome, two: bool, expires: bool) {
     let _ = write!(out, " {miss:>7.2}% {bytes:>7.2}%");
     if two {
         let (memory, disk) = (percent(total.memory_hits), percent(total.disk_hits));
-        let _ = write!(out, " {memory:>7.2}% {disk:>7.2}% {:>9}", human(outcome.disk_written));
+        let amplified = outcome.disk_written as f64 / outcome.disk_admitted.max(1) as f64;
+        let written = human(outcome.disk_written);
+        let _ = write!(out, " {memory:>7.2}% {disk:>7.2}% {written:>9} {amplified:>5.2}");
     }
     if expires {
         let _ = write!(out, " {:>7.2}%", percent(total.revalidations));
@@ -49,7 +55,11 @@ fn row(out: &mut String, outcome: &Outcome, two: bool, expires: bool) {
     let bar = "#".repeat(((100.0 - miss) / 5.0).round().clamp(0.0, 20.0) as usize);
     let (origin, speed) = (human(total.missed_bytes()), outcome.speed / 1e6);
     let evicted = outcome.memory_evictions;
-    let _ = writeln!(out, " {origin:>9} {evicted:>9} {speed:>8.2} {bar}");
+    let _ = write!(out, " {origin:>9} {evicted:>9}");
+    if two {
+        let _ = write!(out, " {:>9}", outcome.disk_evictions);
+    }
+    let _ = writeln!(out, " {speed:>8.2} {bar}");
 }
 
 /// Hit ratio by request for every hour, one column a setup.

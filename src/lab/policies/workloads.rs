@@ -111,3 +111,21 @@ fn on_a_mixed_workload_the_choice_is_as_good_as_the_best_single_policy() {
     assert!(bound < own, "the bound {bound:.4} is one");
     assert!(bound <= misses(&trace, "belady", capacity) + 1e-9);
 }
+
+#[test]
+fn variants_of_a_name_stay_and_go_together() {
+    let mut builder = Builder::default();
+    for at in 0..40_000u64 {
+        let name = (at * 7919 % 997).to_le_bytes();
+        let variant: &[u8] = if at % 3 == 0 { b"br" } else { b"gzip" };
+        let object = builder.variant(&name, variant);
+        builder.push(Request { at_ms: at, object, ttl_s: NO_TTL, size: 1000 });
+    }
+    let trace = builder.finish();
+    assert_eq!(trace.variants.as_ref().unwrap().varying(), 997);
+    // Room for all of both variants: only first requests miss.
+    let all = misses(&trace, "auto", 4_000_000);
+    assert_eq!(all, 1994.0 / 40_000.0);
+    // Room for half: whole slots go, so more is missed than that.
+    assert!(misses(&trace, "auto", 1_000_000) > 0.3);
+}

@@ -10,6 +10,8 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 mod lines;
 mod read;
+#[cfg(test)]
+mod tests;
 mod time;
 mod variants;
 
@@ -159,19 +161,38 @@ impl Builder {
     /// Beyond 2^32 objects.
     pub fn object(&mut self, name: &[u8]) -> u32 {
         let key = xxh3_128_with_seed(name, 0);
-        let trace = &mut self.trace;
-        *self.index.entry(key).or_insert_with(|| {
-            trace.keys.push(key);
-            u32::try_from(trace.keys.len() - 1).expect("fewer than 2^32 objects")
-        })
+        let object = self.number(key);
+        if let Some(variants) = &mut self.trace.variants {
+            variants.learn(object, key, b"");
+        }
+        object
     }
 
     /// The number of one variant of a name.
+    ///
+    /// # Panics
+    /// Beyond 2^32 objects.
     pub fn variant(&mut self, name: &[u8], variant: &[u8]) -> u32 {
-        let object = self.object(&[name, b"\0", variant].concat());
-        let key = xxh3_128_with_seed(name, 0);
-        self.trace.variants.get_or_insert_default().learn(object, key, variant);
+        if self.trace.variants.is_none() {
+            // What came before had none.
+            let variants = self.trace.variants.insert(Variants::default());
+            for (object, key) in self.trace.keys.iter().enumerate() {
+                variants.learn(object as u32, *key, b"");
+            }
+        }
+        let object = self.number(xxh3_128_with_seed(&[name, b"\0", variant].concat(), 0));
+        if let Some(variants) = &mut self.trace.variants {
+            variants.learn(object, xxh3_128_with_seed(name, 0), variant);
+        }
         object
+    }
+
+    fn number(&mut self, key: u128) -> u32 {
+        let keys = &mut self.trace.keys;
+        *self.index.entry(key).or_insert_with(|| {
+            keys.push(key);
+            u32::try_from(keys.len() - 1).expect("fewer than 2^32 objects")
+        })
     }
 
     /// Appends a request.
