@@ -68,7 +68,14 @@ pub(crate) fn bind_all(
         socket.listen(backlog)?;
         // Inherited by accepted sockets: answers are whole when written, so no delay.
         socket.set_tcp_nodelay(true)?;
+        // Else the kernel copies up to 4 MiB for each client that reads nothing, and a few
+        // hundred of them cost it gigabytes and everybody seconds.
+        socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
         sockets.push(socket.into());
     }
     Ok(sockets)
 }
+
+/// Bytes of an answer that may wait unsent in the kernel, a connection: more than the round trip
+/// to this process takes to send.
+const UNSENT_MAX: u32 = 256 << 10;
