@@ -171,7 +171,7 @@ impl Api {
         sight::observe(&handles, &sweeper);
         let state = Arc::new(State {
             sweeper,
-            limits: Limits::new(&options),
+            limits: Limits::new(options),
             audit: Audit::new(options.audit_file.clone()),
             tokens: tokens.clone(),
             hosts: options.hosts.clone(),

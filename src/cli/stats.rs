@@ -86,18 +86,7 @@ fn print(stats: &Value) {
         };
         println!("{tier:<11} {} objects, {}{share}", number(fill, "/objects"), bytes(used));
     }
-    println!(
-        "purges      {} so far, {} not swept yet",
-        number(stats, "/purge/seq"),
-        number(stats, "/purge/pending")
-    );
-    let sweeps = stats.pointer("/purge/sweeps").and_then(Value::as_object);
-    for (tier, sweep) in sweeps.into_iter().flatten() {
-        if sweep.get("running").and_then(Value::as_bool).unwrap_or(false) {
-            let (examined, total) = (number(sweep, "/examined"), number(sweep, "/total"));
-            println!("sweep       {tier}: {examined} of {total} keys looked at");
-        }
-    }
+    print_purges(stats);
     for site in stats.get("sites").and_then(Value::as_array).into_iter().flatten() {
         let name = match text(site, "/site") {
             "" => "(no site)",
@@ -110,5 +99,21 @@ fn print(stats: &Value) {
             bytes(number(site, "/bytes")),
             bytes(number(site, "/bytes_saved"))
         );
+    }
+}
+
+/// Where the ledger stands, and sweeps that run.
+fn print_purges(stats: &Value) {
+    println!(
+        "purges      {} so far, {} not swept yet",
+        number(stats, "/purge/seq"),
+        number(stats, "/purge/pending")
+    );
+    let sweeps = stats.pointer("/purge/sweeps").and_then(Value::as_object);
+    for (tier, sweep) in sweeps.into_iter().flatten() {
+        if sweep.get("running").and_then(Value::as_bool).unwrap_or(false) {
+            let (examined, total) = (number(sweep, "/examined"), number(sweep, "/total"));
+            println!("sweep       {tier}: {examined} of {total} keys looked at");
+        }
     }
 }

@@ -135,7 +135,7 @@ impl Screen {
                     }
                     // Another ranking is asked for at once; another filter needs no asking.
                     if before != (self.heaviest.by, self.missed.by) {
-                        self.rank(&client).await.unwrap_or_else(|error| {
+                        self.rank(client).await.unwrap_or_else(|error| {
                             self.problem = Some(error.to_string());
                         });
                     }
