@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::control::RequestControl;
 use super::entry::{Entry, Extent};
 use super::fault::Fault;
 use super::lifetime;
@@ -137,9 +138,11 @@ fn freshen(
     let merged = merge(entry, answer, policy);
     let whole = AnswerHead { status: entry.head.status, headers: &merged, ..*answer };
     let (control, place) = targeted::applicable(&merged, policy);
-    // RFC 9111 3.5: what was said to an authorised request is not for others; the entry
-    // is confirmed for this client and stays as it was.
-    if ask.headers.contains_key(header::AUTHORIZATION) && !storable::is_shared(&control) {
+    // RFC 9111 3.5, 5.2.1.5: what was said to an authorised request is not for others, and
+    // of what is said to a no-store request nothing is kept; the entry is confirmed for
+    // this client and stays as it was.
+    let authorised = ask.headers.contains_key(header::AUTHORIZATION);
+    if (authorised && !storable::is_shared(&control)) || RequestControl::of(ask.headers).no_store {
         return entry.clone();
     }
     let mut fresh = lifetime::freshness(&whole, &control, place, policy);

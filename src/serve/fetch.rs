@@ -122,6 +122,11 @@ impl Errand {
         }
     }
 
+    /// Whether it is about this very entry.
+    fn is_about(&self, entry: &Arc<Entry>) -> bool {
+        self.stored().is_some_and(|stored| Arc::ptr_eq(stored, entry))
+    }
+
     fn purpose(&self) -> Purpose<'_> {
         match self {
             Errand::Fill => Purpose::Fill,
@@ -211,20 +216,21 @@ async fn land(
         }
         Settlement::Freshen(entry) => {
             shared.memos.refresh_worked(hash);
-            // It speaks of the moment its request was sent: whatever judged the entry since
-            // then, a sweep or another request, has not judged this.
+            if order.errand.is_about(&entry) {
+                return confirm_alone(&lead, entry, status, client);
+            }
+            // It speaks of the moment its request was sent: what judged the entry since did not
+            // judge this.
             entry.checked_seq.store(lead.seq(), Ordering::Release);
             if !lead.is_doomed() {
                 shared.store(&order.key, entry.clone());
             }
-            let settled = Progress::Settled { entry, fwd_status: Some(status), rescued_from: None };
-            tell(&lead, settled, None, client);
+            tell(&lead, settled(entry, status, None), None, client);
         }
         Settlement::Rescue(entry) => {
             shared.memos.refresh_failed(hash, arrived.received_at);
-            let rescued_from = Some(Fault::BadGateway("the origin answered with an error"));
-            let settled = Progress::Settled { entry, fwd_status: Some(status), rescued_from };
-            tell(&lead, settled, None, client);
+            let why = Some(Fault::BadGateway("the origin answered with an error"));
+            tell(&lead, settled(entry, status, why), None, client);
         }
         Settlement::Outdated(why) => {
             shared.invalidate(&order.key);
@@ -247,6 +253,18 @@ async fn land(
         }
         Settlement::Reject(fault) => failed(shared, &lead, &order, fault, client),
     }
+}
+
+/// What is stored is confirmed to this client alone; the others must ask for themselves.
+fn confirm_alone(lead: &Lead, entry: Arc<Entry>, status: u16, client: Client) {
+    lead.publish(Progress::Alone);
+    if let Some(client) = client {
+        let _ = client.send(Landing::Known(settled(entry, status, None), None));
+    }
+}
+
+fn settled(entry: Arc<Entry>, status: u16, rescued_from: Option<Fault>) -> Progress {
+    Progress::Settled { entry, fwd_status: Some(status), rescued_from }
 }
 
 /// Hands the answer to the client that leads; the others must ask for themselves.

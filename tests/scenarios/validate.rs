@@ -1,5 +1,6 @@
 //! Conditional requests of clients against what is stored (RFC 9110 13).
 
+use crate::support::client::request;
 use crate::support::*;
 
 const DATE: &str = "Last-Modified: Mon, 01 Dec 2025 00:00:00 GMT\r\n";
@@ -114,4 +115,30 @@ fn only_a_success_is_turned_into_a_304() {
     let answer = node.client().get_with("/a", "If-None-Match: \"v1\"\r\n");
     assert!(answer.is_hit());
     answer.expect(404, "gone");
+}
+
+/// Found by the simulation: followers took a 304 to somebody's authorised request for
+/// theirs and got what was stale.
+#[test]
+fn a_304_to_an_authorised_request_confirms_nothing_to_those_who_wait_behind_it() {
+    let gate = Gate::new();
+    let at_gate = gate.clone();
+    let fields = "Cache-Control: max-age=10\r\nETag: \"v1\"\r\n";
+    let origin = Origin::start(move |seen| match seen.n {
+        0 => ok(fields, "old"),
+        1 => Reply::default()
+            .wait(&at_gate)
+            .send(format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n")),
+        _ => ok("Cache-Control: max-age=10\r\nETag: \"v2\"\r\n", "new"),
+    });
+    let node = Node::before(&origin);
+    node.client().get("/a").expect_miss("old");
+    node.advance(20);
+    let (mut one, mut two) = (node.client(), node.client());
+    one.send(request("GET", "/a", "Authorization: Basic b25l\r\n"));
+    origin.wait_for(2);
+    two.send(request("GET", "/a", ""));
+    gate.open();
+    one.answer().expect(200, "old");
+    two.answer().expect(200, "new");
 }
