@@ -219,8 +219,7 @@ async fn land(
             if order.errand.is_about(&entry) {
                 return confirm_alone(&lead, entry, status, client);
             }
-            // It speaks of the moment its request was sent: what judged the entry since did not
-            // judge this.
+            // It speaks of when its request was sent: what judged the entry since judged not it.
             entry.checked_seq.store(lead.seq(), Ordering::Release);
             if !lead.is_doomed() {
                 shared.store(&order.key, entry.clone());

@@ -48,7 +48,8 @@ pub struct Facts {
     /// Requests that origins saw, by the number of the client's request.
     pub seen: HashSet<u64>,
     /// Failures of each host in a row as a negative number, or good answers, and whether
-    /// it fails as a whole: from five failures in a row to ten good answers in a row.
+    /// it may fail as a whole: the node says so from five failures in a row to ten good
+    /// answers in a row, by its own count, which a try repeated within it sets off by a few.
     pub outages: [(i32, bool); HOSTS as usize],
     /// Which version a 304 confirmed to each request.
     pub confirmed: HashMap<u64, usize>,
@@ -136,7 +137,7 @@ impl Scene {
     pub fn note(&self, host: usize, good: bool) {
         let (streak, fails) = &mut self.facts.lock().outages[host];
         *streak = if good { (*streak).max(0) + 1 } else { (*streak).min(0) - 1 };
-        *fails = *streak <= -5 || (*fails && *streak < 10);
+        *fails = *streak <= -2 || (*fails && *streak < 12);
     }
 
     /// Notes a failure of `url`.
