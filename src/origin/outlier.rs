@@ -92,7 +92,7 @@ pub fn judge(server: &Server, servers: &[Arc<Server>], now: Instant) {
     let cause = match server.health.is_over(options.failures) {
         true => Cause::Failures,
         false => {
-            if server.tally.all.load(Ordering::Relaxed) % RENEW == 0 {
+            if server.tally.all.load(Ordering::Relaxed).is_multiple_of(RENEW) {
                 let limit = slow_above(server, servers, options, now);
                 server.tally.slow_above_us.store(limit, Ordering::Relaxed);
             }

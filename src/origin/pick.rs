@@ -4,9 +4,10 @@
 //! Cost is (in flight + 1) * latency / weight, so a server that answers slowly gets fewer
 //! requests before it queues. Taking the best of all was rejected: every thread would
 //! herd to the same one. A latency that was not measured for a while counts less and less:
-//! else a server that was slow once would never be asked again. Consistent hashing is
-//! rendezvous hashing, which needs no ring
-//! and moves only the keys of a server that goes, with a bound on the load.
+//! else a server that was slow once would never be asked again.
+//!
+//! Consistent hashing is rendezvous hashing, which needs no ring and moves only the keys of a
+//! server that goes, with a bound on the load.
 
 /// A server as the pickers see it.
 #[derive(Clone, Copy, Debug)]
