@@ -94,7 +94,7 @@ fn one(client: &mut Client, address: SocketAddr, account: &Account, id: &str, te
             true => answer.text() == **text,
             false => answer.text() == nginx::page(text),
         };
-        answer.status == 200 && answer.ended == Ended::Clean && texts.iter().any(|t| fits(t))
+        answer.status == 200 && answer.ended == Ended::Clean && texts.iter().any(fits)
     });
     let closes = |answer: &Answer| answer.field("connection").as_deref() == Some("close");
     if answer.as_ref().is_none_or(closes) {
