@@ -26,7 +26,9 @@ Examples:
   brink cache put-back /var/cache/brink       back into service after faults
 
 For ls, verify and rebuild the node must be stopped: it locks its directories. The others
-talk to the admin API of a running node.
+talk to the admin API of a running node. A node that confines itself (node.confine) may not
+write to a directory made anew, on another device for instance: then start it again, or hand
+over to a new process.
 Exit code: 0 all well, 1 damage found or a directory that cannot be read, 2 wrong usage.";
 
 /// Look into, verify or rebuild a stopped node's disk cache; see to a running node's
