@@ -27,6 +27,7 @@ pub mod format;
 pub mod health;
 pub mod identity;
 pub mod index;
+mod life;
 pub mod marks;
 pub mod meta;
 pub mod offline;
@@ -257,7 +258,7 @@ impl Member {
         let shared = Arc::clone(&dir);
         let writer = std::thread::Builder::new()
             .name("disk-write".into())
-            .spawn(move || writer::run(shared))
+            .spawn(move || life::run(shared))
             .map_err(failed)?;
         Ok(Member { weight: dir.capacity as f64, dir, pool, writer: Mutex::new(Some(writer)) })
     }

@@ -1,10 +1,6 @@
 //! The one thread of a directory that writes: records into the active segment, in
-//! batches; a footer when it is full; the next segment.
+//! batches; a footer when it is full; the next segment. When it begins and ends: `life`.
 //!
-//! ```text
-//! recover > serve --(fault too many)--> out --(put back)--> recover
-//!             '--(close)--> checkpoint, end       '--(close)--> end
-//! ```
 //! A record is published in the index only after all of its bytes were accepted by the
 //! kernel. When a write fails, what was not published is dropped and the segment is left
 //! as it is: nothing is ever written over bytes of unknown state. When a sync fails the
@@ -22,11 +18,10 @@ use super::active::{Active, BATCH, Done, Publish};
 use super::device::write_full;
 use super::directory::{Directory, Segment};
 use super::format::{ALIGN, Header, Kind, encode_front};
-use super::health::{State, is_full};
+use super::health::is_full;
 use super::index::{Place, print_of};
 use super::payload::Payload;
 use super::queue::{ALL_VARIANTS, Command, Job, Next};
-use super::recover;
 use super::segment::{Footer, SegmentHeader, encode_footer, file_name};
 
 /// How long the writer sleeps when nothing happens.
@@ -50,45 +45,9 @@ pub(super) struct Writer {
     pub(super) unburied: Vec<(u128, u32)>,
 }
 
-/// Body of the thread.
-pub(super) fn run(dir: Arc<Directory>) {
-    // One that could not be opened at the start is out before it has begun.
-    let mut told = (dir.health.state() != State::Out).then(|| join(&dir)).flatten();
-    loop {
-        if told.is_none() {
-            // Out: what it holds is let go, so that the device can be changed.
-            dir.index.clear();
-            dir.segments.clear();
-            dir.device.release();
-        }
-        match told.unwrap_or_else(|| dir.queue.wait_command()) {
-            Command::Run | Command::PutBack => dir.health.set(State::Joining),
-            Command::Close | Command::Abort => break,
-        }
-        told = join(&dir);
-    }
-    dir.health.take_out("closed".to_owned());
-}
-
-/// Joins and writes until told otherwise; `None` when the directory is out.
-fn join(dir: &Arc<Directory>) -> Option<Command> {
-    dir.queue.joining();
-    let taken = dir.take_again().map_err(io::Error::other);
-    match taken.and_then(|()| recover::recover(dir)) {
-        Ok(mut writer) => writer.serve(),
-        Err(error) => {
-            let path = dir.path.display();
-            if dir.health.take_out(error.to_string()) {
-                tracing::error!(%path, %error, "disk directory cannot join");
-            }
-            None
-        }
-    }
-}
-
 impl Writer {
     /// Writes until told otherwise; `None` when the directory has been taken out.
-    fn serve(&mut self) -> Option<Command> {
+    pub(super) fn serve(&mut self) -> Option<Command> {
         let mut patience = Duration::ZERO;
         loop {
             if !self.dir.is_ready() {
