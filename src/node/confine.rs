@@ -103,7 +103,7 @@ fn fence_calls() -> Result<(), seccompiler::Error> {
     let architecture: TargetArch =
         std::env::consts::ARCH.try_into().map_err(seccompiler::Error::Backend)?;
     let refused: BTreeMap<i64, Vec<_>> =
-        REFUSED.iter().map(|call| (i64::from(*call), Vec::new())).collect();
+        REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     let filter = SeccompFilter::new(
         refused,
         SeccompAction::Allow,

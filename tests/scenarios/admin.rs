@@ -87,7 +87,7 @@ fn a_client_may_purge_only_from_a_listed_network_with_the_token() {
     drop((client, node, dir));
 
     let dir = tempfile::tempdir().expect("a directory for the token");
-    let origin = Origin::start(|seen| reply::fresh(60, &format!("{}", seen.n)));
+    let origin = Origin::start(|seen| reply::fresh(60, seen.n.to_string()));
     let node = Node::with_admin_lines(&origin, dir.path(), "purge_networks = [\"127.0.0.0/8\"]");
     node.client().get("/a").expect_miss("0");
     let purge = |auth: &str| {

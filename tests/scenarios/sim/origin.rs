@@ -113,7 +113,7 @@ async fn released(scene: &Scene, host: usize) {
 
 /// Answers; none when the connection is over.
 async fn answer(scene: &Scene, host: usize, heard: &Heard, pipe: &mut DuplexStream) -> Option<()> {
-    let early = heard.id % 3 == 0;
+    let early = heard.id.is_multiple_of(3);
     if !early {
         released(scene, host).await;
     }
