@@ -102,8 +102,7 @@ fn fence_files(writable: &[PathBuf]) -> Result<bool, landlock::RulesetError> {
 fn fence_calls() -> Result<(), seccompiler::Error> {
     let architecture: TargetArch =
         std::env::consts::ARCH.try_into().map_err(seccompiler::Error::Backend)?;
-    let refused: BTreeMap<i64, Vec<_>> =
-        REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    let refused: BTreeMap<i64, Vec<_>> = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     let filter = SeccompFilter::new(
         refused,
         SeccompAction::Allow,

@@ -198,8 +198,7 @@ async fn land(
             if arrived.body.framing() == Framing::Close
                 && !order.place.policy().store_close_delimited =>
         {
-            let ttl = shared.options.uncacheable_memo;
-            shared.memos.remember_uncacheable(hash, arrived.received_at, ttl);
+            shared.remember_uncacheable(hash, arrived.received_at);
             relay(&lead, arrived, UNENDED, client);
         }
         Settlement::Store(storable) => {
@@ -237,8 +236,7 @@ async fn land(
         }
         Settlement::Relay(why) => {
             if why.remember {
-                let ttl = shared.options.uncacheable_memo;
-                shared.memos.remember_uncacheable(hash, arrived.received_at, ttl);
+                shared.remember_uncacheable(hash, arrived.received_at);
             }
             if status == 206 && matches!(order.errand, Errand::FillRange { .. }) {
                 // It may be wider than what the client wants: he asks for his own.

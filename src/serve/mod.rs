@@ -34,7 +34,7 @@ pub use body::Body;
 pub use purge::{Purged, Purger, Purging};
 pub use routing::{Place, Routing};
 
-use crate::base::Clock;
+use crate::base::{Clock, Now};
 use crate::front::{Connection, Handler, Plain};
 use crate::origin::Answer;
 use crate::rules::entry::{Entry, Slot};
@@ -120,6 +120,11 @@ pub struct Stores {
 }
 
 impl Shared {
+    /// Remembers that the answer for `key` could not be shared.
+    fn remember_uncacheable(&self, key: u128, now: Now) {
+        self.memos.remember_uncacheable(key, now, self.options.uncacheable_memo);
+    }
+
     /// Puts the parts together.
     pub fn new(
         clock: Clock,
