@@ -17,6 +17,9 @@ OBJECTS = 1_000_000
 DISK_OBJECTS = 4_000  # of 64 KiB: four times the memory that the disk runs are given
 
 
+MADE = []  # servers that may be running
+
+
 def quantile(sorted_us, q):
     return sorted_us[min(len(sorted_us) - 1, int(len(sorted_us) * q))] if sorted_us else 0
 
@@ -24,22 +27,22 @@ def quantile(sorted_us, q):
 def started(kind, work, common, **more):
     """A server of its own for one measurement, with an empty directory."""
     shutil.rmtree(os.path.join(work, kind.name), ignore_errors=True)
-    return kind(work, dict(common, **more))
+    MADE.append(kind(work, dict(common, **more)))
+    return MADE[-1]
 
 
 def each(kinds, measure, say):
     """Runs `measure` for every kind; one server's trouble is a hole in the table."""
     found = {}
     for kind in kinds:
-        server = None
         try:
-            found[kind.name], server = measure(kind)
+            found[kind.name] = measure(kind)[0]
             say(f"  {kind.name}: {found[kind.name]}")
         except Exception as error:
             say(f"  {kind.name}: {error}")
         finally:
-            if server:
-                server.stop()
+            while MADE:
+                MADE.pop().stop()
     return found
 
 
@@ -155,19 +158,20 @@ def fill(server, count):
 
 
 def start_up(kinds, work, common, count, say):
-    """Disk bytes an object, and seconds until a node that has them on disk answers again."""
+    """Disk bytes an object, seconds until a node that has them on disk listens again, and
+    whether its first answer is a hit."""
     def measure(kind):
         server = started(kind, work, common, disk="all", memory="64MiB").start()
         stored = fill(server, count)
         time.sleep(3)
-        used = disk_bytes(server.dir)
+        used = disk_bytes(os.path.join(server.dir, "store"))
         server.stop()
         begun = time.time()
         server.start(settle=0)
         seconds = time.time() - begun
-        get(server, "/small/1")
+        first = get(server, f"/small/{stored}")
         return {"objects": stored, "disk_bytes_each": used // stored,
-                "start_up_s": round(seconds, 2)}, server
+                "start_up_s": round(seconds, 2), "first_is_hit": b"; hit" in first}, server
     say(f"{count} small objects on disk")
     return each([kind for kind in kinds if kind.name == "brink"], measure, say)
 
