@@ -7,8 +7,10 @@
 //! what is still queued is dropped: an interim answer is a hint and never late. HTTP/1.1
 //! only; to HTTP/2 clients none are sent.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
@@ -17,6 +19,9 @@ use super::pulse::Pulse;
 
 /// Bytes of interim heads that may wait on one connection.
 const WAITING_MAX: usize = 16 << 10;
+
+/// Turns that a final answer leaves to its interim ones.
+const TURNS_MAX: usize = 4;
 
 /// The queue of one connection.
 #[derive(Debug)]
@@ -58,6 +63,22 @@ impl Interim {
             drop(waiting);
             self.pulse.wake();
         }
+    }
+
+    /// Lets the connection write what waits, before the final answer goes to it: the work
+    /// for an answer may run in the connection's own task, and then both are there at once.
+    /// Gives up soon if the client takes nothing.
+    pub(crate) async fn written(&self) {
+        let mut turns = 0;
+        poll_fn(|cx| {
+            if turns == TURNS_MAX || !self.some.load(Ordering::Acquire) {
+                return Poll::Ready(());
+            }
+            turns += 1;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     /// What waits, if anything.

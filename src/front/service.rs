@@ -52,6 +52,7 @@ impl<H: Handler> Service<H> {
                 request.headers_mut().remove("http2-settings");
             }
             let response = self.guarded(request).await;
+            self.conn.interim.written().await;
             if upgrade != Upgrade::None {
                 let granted = granted && response.status() == StatusCode::SWITCHING_PROTOCOLS;
                 self.pulse.set_upgrade(if granted { Upgrade::Tunnel } else { Upgrade::None });

@@ -35,8 +35,6 @@ pub struct OriginBody {
     waiting: bool,
     /// Bytes handed out.
     seen: u64,
-    /// Bytes came after the end.
-    overran: bool,
     resume: Option<Box<Resume>>,
 }
 
@@ -64,7 +62,6 @@ impl OriginBody {
             total: None,
             waiting: false,
             seen: 0,
-            overran: false,
             resume: None,
         }
     }
@@ -98,7 +95,6 @@ impl OriginBody {
             total: None,
             waiting: false,
             seen: 0,
-            overran: false,
             resume: None,
         }
     }
@@ -107,12 +103,6 @@ impl OriginBody {
     /// end (RFC 9112 8), which matters to whoever stores it.
     pub fn framing(&self) -> Framing {
         self.framing
-    }
-
-    /// Whether more bytes came with the end of the body than belong to it: it went out whole,
-    /// but an origin that cannot count is not believed for longer than one answer.
-    pub fn overran(&self) -> bool {
-        self.overran
     }
 
     /// It must have ended by then.
@@ -152,10 +142,7 @@ impl OriginBody {
         self.stall = None;
         if let Some(lease) = self.lease.take() {
             match fault {
-                None => {
-                    self.overran = lease.overran();
-                    lease.finish(self.framing != Framing::Close);
-                }
+                None => lease.finish(self.framing != Framing::Close),
                 Some(fault) => lease.fail(fault),
             }
         }

@@ -97,11 +97,6 @@ impl Lease {
         }
     }
 
-    /// Whether bytes were left over after the answer.
-    pub fn overran(&self) -> bool {
-        matches!(&self.link, Some(Link::Solo(one)) if one.line.is_spoiled())
-    }
-
     /// Whether some of the request is still to be sent.
     pub fn is_early(&self) -> bool {
         self.upload.as_ref().is_some_and(|upload| !upload.is_whole())

@@ -144,7 +144,7 @@ async fn pump(
                 writer.fail(fault.fault());
                 return None;
             }
-            None => return writer.finish().filter(|_| !body.overran()),
+            None => return writer.finish(),
         }
     }
 }
