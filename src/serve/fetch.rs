@@ -164,6 +164,12 @@ async fn run(shared: &Arc<Shared>, lead: Lead, mut order: Order, client: Client)
             Settlement::Refetch if order.errand.stored().is_some() => {
                 order.errand = Errand::Fill;
             }
+            // Purged, or changed by another request, since the origin was asked about it.
+            Settlement::Freshen(_) | Settlement::Rescue(_)
+                if order.errand.stored().is_some_and(|entry| !stands(shared, &lead, entry)) =>
+            {
+                order.errand = Errand::Fill;
+            }
             settlement => {
                 let landed = Arrived { head, body, requested_at, received_at, stick };
                 return land(shared, lead, order, settlement, landed, client).await;
@@ -172,6 +178,12 @@ async fn run(shared: &Arc<Shared>, lead: Lead, mut order: Order, client: Client)
     }
     let fault = Fault::BadGateway("the origin's answer does not fit the request");
     failed(shared, &lead, &order, fault, client);
+}
+
+/// Whether `entry` may still answer: no hard purge and no unsafe request has hit it since
+/// the origin was asked about it.
+fn stands(shared: &Shared, lead: &Lead, entry: &Entry) -> bool {
+    !lead.is_doomed() && !shared.is_purged(entry)
 }
 
 /// An answer's head and the body still to come.
@@ -280,6 +292,7 @@ fn failed(shared: &Shared, lead: &Lead, order: &Order, fault: Fault, client: Cli
     let now = shared.clock.now();
     shared.memos.refresh_failed(order.key.hash(), now);
     let rescuer = order.errand.stored().filter(|entry| settle::rescue(entry, now));
+    let rescuer = rescuer.filter(|entry| stands(shared, lead, entry));
     let progress = match rescuer {
         Some(entry) => {
             Progress::Settled { entry: entry.clone(), fwd_status: None, rescued_from: Some(fault) }

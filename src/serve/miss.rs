@@ -74,14 +74,14 @@ pub(super) async fn miss(
                 let Some(landing) =
                     patiently(&shared, &rescuer, fetch::lead(&shared, lead, order)).await
                 else {
-                    return late(visit, key, rescuer, source).await;
+                    return late(visit, key, rescuer, (fwd, source)).await;
                 };
                 return land(visit, key, landing, (fwd, source)).await;
             }
             Joined::Follow(flight) => {
                 let Some(progress) = patiently(&shared, &rescuer, follow(&visit, &flight)).await
                 else {
-                    return late(visit, key, rescuer, source).await;
+                    return late(visit, key, rescuer, (fwd, source)).await;
                 };
                 match usable(&visit, &flight, &progress) {
                     Use::TooOld { purged } => {
@@ -134,14 +134,14 @@ async fn patiently<T>(
 
 /// The origin did not answer while a client with a stale copy waited.
 async fn late(
-    mut visit: Visit,
+    visit: Visit,
     key: Key,
     rescuer: Option<Arc<Entry>>,
-    source: Source,
+    (fwd, source): (Fwd, Source),
 ) -> Response<Body> {
-    match rescuer {
+    match rescuer.filter(|entry| !visit.shared.is_purged(entry)) {
         Some(entry) => stored(visit, key, entry, source).await,
-        None => visit.fail(Fault::Internal),
+        None => pass::alone(visit, key, fwd, Some("purged")).await,
     }
 }
 

@@ -174,9 +174,14 @@ impl Shared {
         self.unpurged(key, slot)
     }
 
+    /// Whether a hard purge has hit `entry`.
+    fn is_purged(&self, entry: &Entry) -> bool {
+        self.ledger.verdict(entry) == Verdict::Gone
+    }
+
     fn unpurged(&self, key: &Key, mut slot: Slot) -> Option<Slot> {
         let before = slot.variants.len();
-        slot.variants.retain(|entry| self.ledger.verdict(entry) != Verdict::Gone);
+        slot.variants.retain(|entry| !self.is_purged(entry));
         if slot.variants.len() < before {
             // The sweep will find it too; nobody should have to look at it again.
             self.memory.remove(key);
@@ -189,7 +194,7 @@ impl Shared {
 
     /// Puts `entry` into the cache unless a purge since its request was sent hit it.
     fn store(&self, key: &Key, entry: Arc<Entry>) {
-        if self.ledger.verdict(&entry) != Verdict::Gone {
+        if !self.is_purged(&entry) {
             if let Some(disk) = &self.disk {
                 disk.put(entry.clone());
             }
@@ -204,7 +209,7 @@ impl Shared {
 
     /// Puts a piece into the cache unless a purge since its request was sent hit it.
     fn store_piece(&self, key: &Key, piece: Arc<Entry>) {
-        if self.ledger.verdict(&piece) != Verdict::Gone {
+        if !self.is_purged(&piece) {
             if let Some(disk) = &self.disk {
                 disk.put(piece.clone());
             }

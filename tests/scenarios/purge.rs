@@ -1,7 +1,7 @@
 //! Purges through the admin API: in effect at once, and they doom what is in flight.
 
 use crate::support::client::{HOST, request};
-use crate::support::reply::fresh;
+use crate::support::reply::{fresh, status};
 use crate::support::*;
 
 struct World {
@@ -161,4 +161,34 @@ fn a_soft_purge_during_a_revalidation_is_not_undone_by_its_304() {
     early.answer().expect(200, "body");
     assert!(!world.node.client().get("/a").is_hit());
     assert_eq!(world.origin.count(), 3);
+}
+
+/// The simulation showed the first: what was purged answered through fetches from before.
+#[test]
+fn what_is_purged_while_the_origin_is_asked_about_it_is_neither_confirmed_nor_a_rescue() {
+    let fields = "Cache-Control: max-age=10, stale-if-error=900\r\nETag: \"v1\"\r\n";
+    let confirmed = reply(format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n"));
+    let answers = [confirmed, status("503 Busy", "", "busy"), Reply::default().reset()];
+    for (asked, second) in answers.into_iter().enumerate() {
+        let gate = Gate::new();
+        let at_gate = gate.clone();
+        let world = world(move |seen| match seen.n {
+            0 => ok(fields, "purged"),
+            1 => {
+                let mut reply = Reply::default().wait(&at_gate);
+                reply.steps.extend(second.steps.clone());
+                reply
+            }
+            _ => fresh(600, "after"),
+        });
+        world.node.client().get("/a").expect_miss("purged");
+        world.node.advance(20);
+        let mut early = world.node.client();
+        early.send(request("GET", "/a", ""));
+        world.origin.wait_for(2);
+        world.purge(&format!("{{\"urls\": [\"{}\"]}}", world.url("/a")));
+        gate.open();
+        let answer = early.answer();
+        assert_ne!(answer.text(), "purged", "answer {asked} of the origin: {}", answer.head);
+    }
 }
