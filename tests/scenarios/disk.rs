@@ -35,6 +35,14 @@ fn hits(node: &Node) -> usize {
         .count()
 }
 
+/// A node that has all of it on disk.
+fn filled(origin: &Origin, dir: &Path) -> Node {
+    let node = Node::with_disk(origin, dir);
+    fill(&node);
+    eventually("the writer catches up", || hits(&node) == 40);
+    node
+}
+
 #[test]
 fn what_does_not_fit_in_memory_is_served_from_disk() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -48,9 +56,7 @@ fn what_does_not_fit_in_memory_is_served_from_disk() {
 fn a_restart_keeps_what_was_stored() {
     let dir = tempfile::tempdir().expect("a directory");
     let origin = origin();
-    let node = Node::with_disk(&origin, dir.path());
-    fill(&node);
-    eventually("the writer catches up", || hits(&node) == 40);
+    let node = filled(&origin, dir.path());
     node.stop();
     let asked = origin.count();
     let node = Node::with_disk(&origin, dir.path());
@@ -62,9 +68,7 @@ fn a_restart_keeps_what_was_stored() {
 fn a_garbled_store_is_a_miss_and_never_a_wrong_byte() {
     let dir = tempfile::tempdir().expect("a directory");
     let origin = origin();
-    let node = Node::with_disk(&origin, dir.path());
-    fill(&node);
-    eventually("the writer catches up", || hits(&node) == 40);
+    let node = filled(&origin, dir.path());
     node.stop();
     garble(dir.path());
     let node = Node::with_disk(&origin, dir.path());
@@ -79,9 +83,7 @@ fn a_freshened_object_is_fresh_in_both_tiers() {
         Some(_) => reply("HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=1000\r\n\r\n"),
         None => ok("Cache-Control: max-age=10\r\nETag: \"a\"\r\n", body(&seen.target)),
     });
-    let node = Node::with_disk(&origin, dir.path());
-    fill(&node);
-    eventually("the writer catches up", || hits(&node) == 40);
+    let node = filled(&origin, dir.path());
     node.advance(20);
     // Found stale on disk, confirmed by the origin, and again served from disk.
     assert_eq!(hits(&node), 0, "each is confirmed");
@@ -98,9 +100,7 @@ fn a_freshened_object_is_fresh_in_both_tiers() {
 fn a_purge_ledger_that_is_lost_purges_everything_that_was_stored() {
     let dir = tempfile::tempdir().expect("a directory");
     let origin = origin();
-    let node = Node::with_disk(&origin, dir.path());
-    fill(&node);
-    eventually("the writer catches up", || hits(&node) == 40);
+    let node = filled(&origin, dir.path());
     node.stop();
     std::fs::remove_file(dir.path().join("purges.brink")).expect("the ledger's file");
     let node = Node::with_disk(&origin, dir.path());

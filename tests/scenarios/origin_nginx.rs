@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -149,6 +150,14 @@ const APP: &str = "[[origin]]\nname = \"app\"\nslow_start = \"100ms\"\n\
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
+/// A node before all three, under load.
+fn loaded(dir: &Path, all: &[Nginx; 3]) -> (Process, Load) {
+    let list = [("one", &all[0]), ("two", &all[1]), ("three", &all[2])];
+    let node = Process::start(dir, &config(dir, &format!("{APP}{}", servers(&list))));
+    let load = Load::on(&node, &NAMES);
+    (node, load)
+}
+
 #[test]
 fn three_nginx_servers_are_rolled_one_by_one_under_load_without_a_failed_request() {
     if !nginx::is_installed() {
@@ -156,9 +165,7 @@ fn three_nginx_servers_are_rolled_one_by_one_under_load_without_a_failed_request
     }
     let dir = tempfile::tempdir().expect("a directory");
     let mut all = NAMES.map(Nginx::start);
-    let list = [("one", &all[0]), ("two", &all[1]), ("three", &all[2])];
-    let node = Process::start(dir.path(), &config(dir.path(), &format!("{APP}{}", servers(&list))));
-    let load = Load::on(&node, &NAMES);
+    let (node, load) = loaded(dir.path(), &all);
     load.carry_on(50);
     for (name, nginx) in NAMES.iter().zip(&mut all) {
         cli(&node, &["drain", "app", name]);
@@ -186,9 +193,7 @@ fn servers_that_are_killed_stopped_and_hung_under_load_cost_no_request_that_may_
     }
     let dir = tempfile::tempdir().expect("a directory");
     let mut all = NAMES.map(Nginx::start);
-    let list = [("one", &all[0]), ("two", &all[1]), ("three", &all[2])];
-    let node = Process::start(dir.path(), &config(dir.path(), &format!("{APP}{}", servers(&list))));
-    let load = Load::on(&node, &NAMES);
+    let (node, load) = loaded(dir.path(), &all);
     load.account.safe_only.store(true, Ordering::SeqCst);
     load.carry_on(50);
     all[0].end(Signal::KILL);

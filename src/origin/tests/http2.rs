@@ -93,9 +93,22 @@ async fn a_good_answer_shares_its_connection_with_the_next() {
     assert_eq!(script.count(), 1);
 }
 
+/// Makes the frames of a bad answer on the stream with this number.
+type Bad = fn(u32) -> Vec<u8>;
+
+async fn each_fails_and_costs_its_connection(list: &[(&str, Bad)]) {
+    for (what, bad) in list {
+        let script = server(*bad).await;
+        let group = group(&script);
+        let first = fetch(&group, "/").await;
+        assert!(first.is_err(), "{what}: {first:?}");
+        assert_eq!(fetch(&group, "/").await, Ok((200, Bytes::from("good"))), "{what}");
+        assert_eq!(script.count(), 2, "{what}: on a connection of its own");
+    }
+}
+
 #[tokio::test]
 async fn an_odd_answer_is_an_error_and_its_connection_is_not_used_again() {
-    type Bad = fn(u32) -> Vec<u8>;
     let list: [(&str, Bad); 11] = [
         ("garbage", |_| b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake".to_vec()),
         ("a body without a head", |id| frame(DATA, END, id, b"fake")),
@@ -117,19 +130,11 @@ async fn an_odd_answer_is_an_error_and_its_connection_is_not_used_again() {
         }),
         ("reset at once", |id| frame(RESET, 0, id, b"\0\0\0\x02")),
     ];
-    for (what, bad) in list {
-        let script = server(bad).await;
-        let group = group(&script);
-        let first = fetch(&group, "/").await;
-        assert!(first.is_err(), "{what}: {first:?}");
-        assert_eq!(fetch(&group, "/").await, Ok((200, Bytes::from("good"))), "{what}");
-        assert_eq!(script.count(), 2, "{what}: on a connection of its own");
-    }
+    each_fails_and_costs_its_connection(&list).await;
 }
 
 #[tokio::test]
 async fn a_body_that_does_not_end_as_announced_is_cut() {
-    type Bad = fn(u32) -> Vec<u8>;
     let list: [(&str, Bad); 3] = [
         ("shorter than its length", |id| {
             let head = [OK, &field("content-length", "10")].concat();
@@ -144,14 +149,7 @@ async fn a_body_that_does_not_end_as_announced_is_cut() {
             [head, frame(RESET, 0, id, b"\0\0\0\x02")].concat()
         }),
     ];
-    for (what, bad) in list {
-        let script = server(bad).await;
-        let group = group(&script);
-        let first = fetch(&group, "/").await;
-        assert!(first.is_err(), "{what}: {first:?}");
-        assert_eq!(fetch(&group, "/").await, Ok((200, Bytes::from("good"))), "{what}");
-        assert_eq!(script.count(), 2, "{what}: on a connection of its own");
-    }
+    each_fails_and_costs_its_connection(&list).await;
 }
 
 #[tokio::test]
