@@ -39,6 +39,7 @@ pub mod rate;
 pub mod reader;
 mod reclaim;
 mod recover;
+mod room;
 pub mod segment;
 pub mod service;
 mod sweep;

@@ -17,6 +17,7 @@ use super::device::{read_full, read_full_now};
 use super::directory::Segment;
 use super::format::{Flaw, HEADER, Header, split_front, verify_blocks};
 use super::index::Place;
+use crate::store::landed::filled;
 
 /// Bytes of a large body read and verified at a time; a multiple of the block length.
 const PIECE: usize = 1 << 20;
@@ -85,13 +86,13 @@ pub fn read_record(segment: &Segment, place: Place, wait: Wait) -> Result<Record
     let mut done = 0;
     while done < body_len {
         let len = (body_len - done).min(PIECE);
-        let mut piece = vec![0; len];
         let have = buf.len().saturating_sub(done).min(len);
-        let (early, late) = piece.split_at_mut(have);
-        early.copy_from_slice(buf.get(done..done + have).unwrap_or_default());
-        read(segment, late, place.offset() + (start + done + have) as u64, wait)?;
-        verify_blocks(&sums, done / super::format::BLOCK, &piece)?;
-        body.push(Bytes::from(piece));
+        body.push(filled(len, |piece| -> Result<(), ReadFault> {
+            let (early, late) = piece.split_at_mut(have);
+            early.copy_from_slice(buf.get(done..done + have).unwrap_or_default());
+            read(segment, late, place.offset() + (start + done + have) as u64, wait)?;
+            Ok(verify_blocks(&sums, done / super::format::BLOCK, piece)?)
+        })?);
         done += len;
     }
     Ok(Record { header, meta, body })
