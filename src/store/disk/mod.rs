@@ -215,10 +215,15 @@ impl Disk {
         dir.queue.remove(hash, || dir.is_ready(), || dir.index.remove(print_of(hash)).records > 0)
     }
 
-    /// Makes everything offered so far durable. False if a directory could not.
+    /// Makes everything offered so far durable. False if a directory could not: one that is
+    /// not in service knows of what was removed since in memory alone.
     pub async fn sync(&self) -> bool {
         let mut all = true;
-        for member in self.members.iter().filter(|member| member.dir.is_ready()) {
+        for member in &self.members {
+            if !member.dir.is_ready() {
+                all = false;
+                continue;
+            }
             let (sender, done) = tokio::sync::oneshot::channel();
             member.dir.queue.order(Job::Sync(sender));
             all &= done.await.unwrap_or(false);

@@ -4,7 +4,7 @@
 //! within a budget; the others are evicted. Index first, file last: a reader that has the
 //! place already holds the file, one that comes later does not find the place any more.
 //! FIFO order is also what makes tombstones safe: whatever a tombstone voids lies before
-//! it and is gone before it.
+//! it and is gone before it, which is why nothing is reclaimed while an older file stays.
 
 use std::sync::Arc;
 
@@ -13,13 +13,20 @@ use super::device::read_full;
 use super::directory::Segment;
 use super::format::{Flaw, HEADER, Header, Kind, split_front, verify_blocks};
 use super::index::{Place, print_of};
-use super::recover::records_of;
-use super::segment::{FooterEntry, file_name};
+use super::recover::{records_of, remove};
+use super::segment::FooterEntry;
 use super::writer::Writer;
 
 impl Writer {
-    /// Reclaims the oldest segment. False if there is none.
+    /// Reclaims the oldest segment. False if there is none, or a file will not go.
     pub(super) fn reclaim_oldest(&mut self) -> bool {
+        while let Some((serial, _)) = self.leftover.first() {
+            if let Err(error) = remove(self.dir.device.as_ref(), *serial) {
+                self.trouble("removing a segment", &error);
+                return false;
+            }
+            self.leftover.remove(0);
+        }
         let Some(oldest) = self.done.pop_front() else { return false };
         let segment = oldest.segment;
         self.dir.admission.full();
@@ -115,9 +122,11 @@ impl Writer {
     /// Takes a segment out of the table and unlinks its file.
     pub(super) fn retire(&mut self, segment: Arc<Segment>) {
         self.dir.segments.drop_slot(segment.slot);
-        if let Err(error) = self.dir.device.remove(&file_name(segment.serial)) {
+        if let Err(error) = remove(self.dir.device.as_ref(), segment.serial) {
             self.trouble("removing a segment", &error);
+            self.leftover.push((segment.serial, segment.size));
+        } else {
+            self.retired.push((Arc::downgrade(&segment), segment.size));
         }
-        self.retired.push((Arc::downgrade(&segment), segment.size));
     }
 }

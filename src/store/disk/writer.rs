@@ -38,6 +38,9 @@ pub(super) struct Writer {
     pub(super) active: Option<Active>,
     /// Reclaimed segments whose files readers may still hold, with their sizes.
     pub(super) retired: Vec<(Weak<Segment>, u64)>,
+    /// Segments given up whose files could not be removed yet: serials and sizes. Until they
+    /// are, nothing more is reclaimed, because tombstones for their records would go too.
+    pub(super) leftover: Vec<(u64, u64)>,
     /// Bytes of files that are not ours to touch.
     pub(super) foreign_bytes: u64,
     pub(super) next_serial: u64,
@@ -361,7 +364,8 @@ impl Writer {
         let done: u64 = self.done.iter().map(|done| done.segment.size).sum();
         let retired: u64 = self.retired.iter().map(|(_, size)| size).sum();
         let active = self.active.as_ref().map_or(0, |active| active.segment.size);
-        done + retired + active + self.foreign_bytes
+        let leftover: u64 = self.leftover.iter().map(|(_, size)| size).sum();
+        done + retired + active + leftover + self.foreign_bytes
     }
 
     pub(super) fn count_used(&mut self) {
