@@ -27,7 +27,7 @@ mod table;
 
 use std::sync::Arc;
 
-pub(super) use answer::{answer, hit};
+pub(super) use answer::{answer, at_hand, hit};
 pub(super) use begin::{Found, begin, split};
 pub(super) use reader::{PieceBody, Segment};
 pub(super) use table::Runs;
