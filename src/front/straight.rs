@@ -212,6 +212,8 @@ impl<H: Handler> Http1Io<H> {
     /// No more will be written of it.
     pub(super) fn end_underway(&mut self, complete: bool) {
         let Some(mut underway) = self.underway.take() else { return };
+        // What an origin said while pieces were fetched is not for the next answer.
+        let _ = self.speaking();
         let asked = std::mem::take(&mut underway.asked);
         // Read as plain before, so it is plain again.
         if let (_, Some(asked)) = Guard::new(self.guard.limits()).read(&asked) {

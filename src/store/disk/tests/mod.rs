@@ -21,6 +21,7 @@ mod codec;
 mod crash;
 mod faults;
 mod figures;
+mod lend;
 mod model;
 mod offline;
 mod purges;
