@@ -37,6 +37,7 @@ pub mod proxy_protocol;
 mod pulse;
 mod rein;
 mod running;
+mod send;
 mod service;
 mod stats;
 mod straight;
@@ -57,6 +58,7 @@ pub use stats::{Stats, StatsReading};
 
 use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -91,7 +93,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
     fn ready(
         &self,
         asked: &Plain<'_>,
-        conn: &Connection,
+        conn: &Arc<Connection>,
         head: &mut Vec<u8>,
     ) -> Option<Self::Ready>;
 
@@ -100,10 +102,15 @@ pub trait Handler: Clone + Send + Sync + 'static {
     fn sent(&self, ready: Self::Ready, asked: &Plain<'_>, conn: &Connection, told: (u64, bool));
 }
 
-/// An answer that is on its way and needs nothing but to be written.
+/// An answer that is on its way: its head is written. The body is as long as the head says.
 pub trait Ready: Send + 'static {
-    /// The body, in order; as long as the head says.
+    /// What is at hand of the body, in order.
     fn body(&self) -> &[Bytes];
+
+    /// What follows that, bit by bit until `None`. A fault cuts the answer off, visibly.
+    fn poll_more(&mut self, _cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        Poll::Ready(None)
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::guard::{Guard, Plain, Scan, Then};
 use super::http1::{Http1Io, wrote};
 use super::pulse::{Phase, Pulse, Upgrade, Verdict};
+use super::send::Coming;
 use super::service::Service;
 use super::wire::Wire;
 use super::{Handler, Ready};
@@ -37,6 +38,8 @@ pub(super) struct Underway<R> {
     /// The head, and behind it a short body.
     front: Vec<u8>,
     head: usize,
+    /// What follows the body that is at hand.
+    coming: Coming,
     /// Bytes of all that the connection has taken.
     written: usize,
     /// The request, when the answer had to wait.
@@ -50,7 +53,8 @@ impl<R: Ready> Underway<R> {
         if length <= COPIED_MAX {
             ready.body().iter().for_each(|piece| front.extend_from_slice(piece));
         }
-        Underway { ready, front, head, written: 0, asked: Vec::new() }
+        let coming = Coming::default();
+        Underway { ready, front, head, coming, written: 0, asked: Vec::new() }
     }
 
     /// What is still to be written, as slices.
@@ -76,8 +80,18 @@ impl<R: Ready> Underway<R> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            let rest = self.rest();
+            let waiting = match self.coming.poll_fill(&mut self.ready, cx) {
+                Poll::Ready(filled) => filled.map(|()| false)?,
+                Poll::Pending => true,
+            };
+            let mut rest = self.rest();
+            let own: usize = rest.iter().map(|part| part.len()).sum();
+            self.coming.slices(&mut rest, SLICES_MAX);
             let polled = match rest.as_slice() {
+                [] if waiting => {
+                    drop(rest);
+                    return waits(wire, pulse, cx);
+                }
                 [] => break,
                 [one] => Pin::new(&mut *wire).poll_write(cx, one),
                 many => Pin::new(&mut *wire).poll_write_vectored(cx, many),
@@ -86,7 +100,10 @@ impl<R: Ready> Underway<R> {
             wrote(pulse, &polled);
             match ready!(polled)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => self.written += n,
+                n => {
+                    self.written += n;
+                    self.coming.advance(n.saturating_sub(own));
+                }
             }
         }
         let polled = Pin::new(wire).poll_flush(cx);
@@ -100,6 +117,18 @@ impl<R: Ready> Underway<R> {
         let bytes = self.written.saturating_sub(self.head) as u64;
         to.handler.sent(self.ready, asked, &to.conn, (bytes, complete));
     }
+}
+
+/// More of the body is waited for: what has been taken goes out meanwhile.
+fn waits(wire: &mut Wire, pulse: &Pulse, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    match Pin::new(wire).poll_flush(cx) {
+        Poll::Ready(flushed) => {
+            flushed?;
+            pulse.write_progress(0);
+        }
+        Poll::Pending => pulse.write_blocked(),
+    }
+    Poll::Pending
 }
 
 impl<H: Handler> Http1Io<H> {
@@ -183,6 +212,8 @@ impl<H: Handler> Http1Io<H> {
     /// No more will be written of it.
     pub(super) fn end_underway(&mut self, complete: bool) {
         let Some(mut underway) = self.underway.take() else { return };
+        // What an origin said while pieces were fetched is not for the next answer.
+        let _ = self.speaking();
         let asked = std::mem::take(&mut underway.asked);
         // Read as plain before, so it is plain again.
         if let (_, Some(asked)) = Guard::new(self.guard.limits()).read(&asked) {

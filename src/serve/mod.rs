@@ -20,6 +20,7 @@ mod pieces;
 mod purge;
 mod routing;
 mod straight;
+mod straight_pieces;
 mod upgrade;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -293,7 +294,7 @@ impl Handler for Serve {
     fn ready(
         &self,
         asked: &Plain<'_>,
-        conn: &Connection,
+        conn: &Arc<Connection>,
         head: &mut Vec<u8>,
     ) -> Option<Self::Ready> {
         straight::ready(&self.shared, asked, conn, head)

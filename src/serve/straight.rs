@@ -6,6 +6,7 @@
 //! answer is a scenario.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,11 +14,14 @@ use http::Method;
 
 use super::Shared;
 use super::log::Object;
+use super::pieces::PieceBody;
+use super::straight_pieces::{self, Seen};
 use crate::base::Now;
 use crate::base::clock::instant;
 use crate::front::{Connection, Plain, Ready};
 use crate::rules::asked::{Asked, Scheme};
 use crate::rules::entry::{Entry, Slot};
+use crate::rules::fault::Fault;
 use crate::rules::ledger::Verdict;
 use crate::rules::outcome::{Outcome, Source};
 use crate::rules::plan::{Plan, Question, plan};
@@ -33,6 +37,8 @@ pub struct Standing {
     site: Arc<Site>,
     asked: Asked,
     outcome: Outcome,
+    /// The body of an object in pieces.
+    pieces: Option<Box<PieceBody>>,
     started: Instant,
     now: Now,
 }
@@ -41,13 +47,20 @@ impl Ready for Standing {
     fn body(&self) -> &[Bytes] {
         &self.entry.body
     }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        match &mut self.pieces {
+            Some(pieces) => pieces.poll_next(cx),
+            None => Poll::Ready(None),
+        }
+    }
 }
 
 /// The answer, if it is a hit in memory.
 pub(super) fn ready(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     plain: &Plain<'_>,
-    conn: &Connection,
+    conn: &Arc<Connection>,
     head: &mut Vec<u8>,
 ) -> Option<Standing> {
     let started = instant();
@@ -70,7 +83,13 @@ pub(super) fn ready(
     }
     let entry = fresh(plain, &slot, policy, now)?;
     let ttl = entry.freshness.ttl_ms(now).div_euclid(1000);
-    let source = Source::Memory;
+    let mut source = Source::Memory;
+    let mut pieces = None;
+    if entry.in_pieces() {
+        let seen = Seen { routing: &routing, place: &place, asked: &asked, key: &key };
+        let (body, first) = straight_pieces::open(shared, plain, conn, seen, &entry)?;
+        (pieces, source) = (Some(Box::new(body)), first);
+    }
     let outcome = Outcome { hit: true, ttl: Some(ttl), source, ..Outcome::default() };
     let dress = Dress { node: &routing.node, via: &routing.via, policy, now, outcome: &outcome };
     head.reserve(HEAD_ROOM);
@@ -79,7 +98,8 @@ pub(super) fn ready(
     }
     shared.memory.count_hit(&key);
     let hash = key.hash();
-    Some(Standing { hash, entry, site: place.site, asked, outcome, started, now })
+    let site = place.site;
+    Some(Standing { hash, entry, site, asked, outcome, pieces, started, now })
 }
 
 /// The entry that answers as it is.
@@ -89,7 +109,7 @@ fn fresh(plain: &Plain<'_>, slot: &Slot, policy: &Policy, now: Now) -> Option<Ar
     let method = &Method::GET;
     let question = Question { method, headers: &headers, has_body: false, policy, now };
     match plan(&question, Some(slot)) {
-        Plan::Hit(entry) if !entry.in_pieces() => Some(entry),
+        Plan::Hit(entry) => Some(entry),
         _ => None,
     }
 }

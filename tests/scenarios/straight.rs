@@ -1,6 +1,8 @@
 //! A stored answer is the same whichever way through the node it takes: written by the
 //! connection itself (`front::straight`), or by way of hyper.
 
+use super::pieces;
+use crate::support::film::{self, Film, Look};
 use crate::support::reply::status;
 use crate::support::*;
 
@@ -68,4 +70,31 @@ fn another_variant_is_no_hit_either_way() {
     assert!(node.client().get_with("/a", "X-Kind: b\r\n").is_hit());
     assert!(!node.client().get("/a").is_hit());
     assert_eq!(origin.count(), 3);
+}
+
+#[test]
+fn an_object_in_pieces_says_the_same_both_ways() {
+    const TOTAL: u64 = (3 << 20) + 777;
+    let film = Film::start(Look::tagged(1, TOTAL));
+    let node = pieces::node(&film, "");
+    node.client().get("/film");
+    let last = format!("Range: bytes={}-\r\n", TOTAL - 1);
+    eventually("it is there", || node.client().get_with("/film", &last).is_hit());
+    node.advance(3);
+    let mut client = node.client();
+    let mut tls = node.tls_client();
+    let straight = client.get("/film");
+    let long = client.get_with("/film", LONG_WAY);
+    assert_eq!(straight.head.lines().next(), long.head.lines().next());
+    assert_eq!(sorted(&straight), sorted(&long));
+    assert!(straight.is_hit() && straight.age() == Some(3), "{}", straight.head);
+    for answer in [&straight, &long, &client.get("/film")] {
+        assert_eq!(answer.ended, Ended::Clean);
+        assert!(answer.body == film::bytes(1, 0, TOTAL - 1));
+    }
+    // Over TLS it is another object.
+    tls.get("/film");
+    eventually("it is there", || tls.get_with("/film", &last).is_hit());
+    let sealed = tls.get("/film");
+    assert!(sealed.is_hit() && sealed.body == film::bytes(1, 0, TOTAL - 1), "{}", sealed.head);
 }

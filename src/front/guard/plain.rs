@@ -31,6 +31,14 @@ impl<'a> Plain<'a> {
             found.eq_ignore_ascii_case(name.as_bytes()).then(|| super::field::trim(trim_cr(value)))
         })
     }
+
+    /// All field lines, name and value, in order.
+    pub fn lines(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        self.fields.split(|byte| *byte == b'\n').filter_map(|line| {
+            let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+            Some((name, super::field::trim(trim_cr(value.get(1..)?))))
+        })
+    }
 }
 
 fn trim_cr(value: &[u8]) -> &[u8] {
@@ -75,6 +83,11 @@ mod tests {
         assert_eq!((asked.user_agent, asked.referer), (Some(&b"u"[..]), Some(&b"r"[..])));
         assert_eq!(asked.values("accept").collect::<Vec<_>>(), [b"a", b"b"]);
         assert_eq!(asked.values("cookie").count(), 0);
+        let lines: Vec<(&[u8], &[u8])> = asked.lines().collect();
+        assert_eq!(
+            (lines.len(), lines[0], lines[2]),
+            (7, (&b"Host"[..], &b"x"[..]), (&b"accept"[..], &b"b"[..]))
+        );
     }
 
     #[test]

@@ -64,7 +64,12 @@ impl Handler for Echo {
 
     type Ready = straight::AtHand;
 
-    fn ready(&self, asked: &Plain<'_>, _: &Connection, head: &mut Vec<u8>) -> Option<Self::Ready> {
+    fn ready(
+        &self,
+        asked: &Plain<'_>,
+        _: &Arc<Connection>,
+        head: &mut Vec<u8>,
+    ) -> Option<Self::Ready> {
         straight::ready(asked, head)
     }
 
