@@ -20,13 +20,24 @@ impl Ready for AtHand {
 static TOLD: Mutex<Vec<(String, u64, bool)>> = Mutex::new(Vec::new());
 
 pub(super) fn ready(asked: &Plain<'_>, head: &mut Vec<u8>) -> Option<AtHand> {
-    let target = std::str::from_utf8(asked.target).ok()?;
-    assert!(target != "/ready/panic", "as asked");
-    let (length, _) = target.strip_prefix("/ready/")?.split_once('/')?;
-    let length: usize = length.parse().ok()?;
+    let length = length(std::str::from_utf8(asked.target).ok()?)?;
     write!(head, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").unwrap();
-    let pieces = vec![b'r'; length].chunks(100_000).map(Bytes::copy_from_slice).collect();
-    Some(AtHand(pieces))
+    Some(at_hand(length))
+}
+
+pub(super) fn ready_http2(asked: &http::request::Parts) -> Option<(Response<()>, AtHand)> {
+    let length = length(asked.uri.path())?;
+    let head = Response::builder().header("content-length", length).body(()).unwrap();
+    Some((head, at_hand(length)))
+}
+
+fn length(target: &str) -> Option<usize> {
+    assert!(target != "/ready/panic", "as asked");
+    target.strip_prefix("/ready/")?.split_once('/')?.0.parse().ok()
+}
+
+fn at_hand(length: usize) -> AtHand {
+    AtHand(vec![b'r'; length].chunks(100_000).map(Bytes::copy_from_slice).collect())
 }
 
 pub(super) fn sent(_: AtHand, asked: &Plain<'_>, (bytes, complete): (u64, bool)) {
@@ -34,7 +45,7 @@ pub(super) fn sent(_: AtHand, asked: &Plain<'_>, (bytes, complete): (u64, bool))
     TOLD.lock().unwrap().push((target, bytes, complete));
 }
 
-fn told(target: &str) -> Vec<(u64, bool)> {
+pub(super) fn told(target: &str) -> Vec<(u64, bool)> {
     let told = TOLD.lock().unwrap();
     told.iter().filter(|told| told.0 == target).map(|told| (told.1, told.2)).collect()
 }
