@@ -6,10 +6,10 @@
 //! origin wrote them. `CDN-Cache-Control` stays too: another CDN may stand between us and
 //! the client (RFC 9213 3.1). Purge tags are stripped.
 
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
 
-use super::entry::{Entry, Extent};
+use super::entry::Entry;
 use super::hop;
 use super::lifetime::AnswerHead;
 use super::outcome::Outcome;
@@ -40,17 +40,6 @@ pub fn full(entry: &Entry, dress: &Dress<'_>) -> (StatusCode, HeaderMap) {
         put_number(&mut fields, header::CONTENT_LENGTH, entry.content_len());
     }
     (entry.head.status, fields)
-}
-
-/// The same as a head, if all of the representation is stored and has content.
-pub fn whole(entry: &Entry, dress: &Dress<'_>) -> Option<Response<()>> {
-    let status = entry.head.status;
-    if entry.extent != Extent::Whole || !has_content(status) {
-        return None;
-    }
-    let mut head = Response::new(());
-    (*head.status_mut(), *head.headers_mut()) = full(entry, dress);
-    Some(head)
 }
 
 /// A 304 from a stored response: what RFC 9110 15.4.5 asks for, and our own fields.

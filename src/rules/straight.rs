@@ -101,3 +101,72 @@ pub fn is_heeded(name: &[u8], value: &[u8]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::door::{Arrival, admit};
+    use super::*;
+    use http::Request;
+
+    fn parts(method: &str, target: &str, fields: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn shown(asked: &Asked) -> String {
+        format!("{asked:?}")
+    }
+
+    #[test]
+    fn a_plain_request_of_http_2_is_what_the_door_makes_of_it() {
+        let long = format!("https://a/{}", "b".repeat(door::TARGET_MAX - 2));
+        for target in ["https://A.example.:443/x?y", "https://[::1]:8/", "https://a/%20", &long] {
+            for fields in [&[][..], &[("accept", "b"), ("cookie", "c=d"), ("x", "")]] {
+                let parts = parts("GET", target, fields);
+                let arrival = Arrival { scheme: Scheme::Https, http2: true, cdn_id: "brink" };
+                let admitted = admit(&parts, &arrival).unwrap();
+                let asked = asked_http2(&parts, Scheme::Https).expect(target);
+                assert_eq!(shown(&asked), shown(&admitted));
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_door_must_see_is_not_plain() {
+        let refused = |method: &str, target: &str, fields: &[(&str, &str)]| {
+            assert!(asked_http2(&parts(method, target, fields), Scheme::Https).is_none());
+        };
+        refused("HEAD", "https://a/", &[]);
+        refused("GET", "http://a/", &[]);
+        refused("GET", "/no-authority", &[]);
+        refused("GET", "https://u@a/", &[]);
+        refused("GET", "https://a/\"", &[]);
+        refused("GET", &format!("https://a/{}", "b".repeat(door::TARGET_MAX)), &[]);
+        let long = "v".repeat(door::FIELD_MAX);
+        for field in [
+            ("host", "a"),
+            ("connection", "keep-alive"),
+            ("keep-alive", "5"),
+            ("te", "trailers"),
+            ("proxy-connection", "close"),
+            ("upgrade", "h2c"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "0"),
+            ("expect", "100-continue"),
+            ("range", "bytes=0-1"),
+            ("if-none-match", "*"),
+            ("if-range", "x"),
+            ("cache-control", "no-cache"),
+            ("pragma", "no-cache"),
+            ("cdn-loop", "b"),
+            ("x\"y", "z"),
+            ("x", &long),
+        ] {
+            refused("GET", "https://a/", &[field]);
+        }
+        refused("GET", "https://a/", &[("x", "y"); door::FIELDS_MAX + 1]);
+    }
+}

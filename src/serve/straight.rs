@@ -24,7 +24,7 @@ use crate::rules::outcome::{Outcome, Source};
 use crate::rules::plan::{Plan, Question, plan};
 use crate::rules::respond::Dress;
 use crate::rules::site::{Policy, Site};
-use crate::rules::{key, respond, respond_text, straight};
+use crate::rules::{key, respond_map, respond_text, straight};
 use crate::telemetry::Exchange;
 
 /// A hit whose head is written, and what will be told about it.
@@ -70,7 +70,7 @@ pub(super) fn ready_http2(
     let values = |name: &str, line: &mut dyn FnMut(&[u8])| {
         parts.headers.get_all(name).iter().for_each(|value| line(value.as_bytes()));
     };
-    let (standing, head) = stand(shared, conn, asked, values, respond::whole)?;
+    let (standing, head) = stand(shared, conn, asked, values, respond_map::full)?;
     Some((head, standing))
 }
 

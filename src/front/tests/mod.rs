@@ -3,6 +3,7 @@
 mod guard;
 mod http1;
 mod http2;
+mod http2_straight;
 mod limits;
 mod straight;
 mod tls;
