@@ -2,18 +2,18 @@
 //!
 //! One OS thread per core runs a current-thread runtime with its own SO_REUSEPORT
 //! listeners, so a connection never changes its thread and a request wakes no other core.
-//! hyper parses and writes HTTP; what hyper does not refuse, bound or time out is done in
-//! the I/O wrapper between it and the socket, so that the handler only ever sees one
-//! unambiguous request and nothing a client holds is without a limit.
+//! hyper parses and writes HTTP/1, h2 HTTP/2; what they do not refuse, bound or time out is
+//! done in the I/O wrapper between them and the socket, so that the handler only ever sees
+//! one unambiguous request and nothing a client holds is without a limit.
 //!
 //! ```text
 //! accept -> gate (caps) -> PROXY header -> TLS -> h1 wrapper (guard) ---> hyper -> Handler
-//!                                             \-> h2 wrapper (frames, coalesce) -> hyper -^
+//!                                             \-> h2 wrapper (frames, coalesce) --> h2 -^
 //!               every connection has a Pulse; one sweep a thread enforces all deadlines
 //! ```
 //!
-//! `front` and `serve` do not know each other: they meet in `Handler`. A plain HTTP/1
-//! request for something stored is answered by the wrapper itself (`straight`).
+//! `front` and `serve` do not know each other: they meet in `Handler`. A plain request for
+//! something stored is answered where it was read (`straight`, `http2_straight`).
 
 mod accept;
 mod bound;
@@ -26,7 +26,11 @@ pub mod guard;
 mod http1;
 mod http1_read;
 mod http2;
+mod http2_exchange;
 mod http2_io;
+mod http2_ping;
+mod http2_straight;
+mod hub;
 mod interim;
 mod judge;
 mod listen;
@@ -43,6 +47,7 @@ mod stats;
 mod straight;
 mod sweep;
 mod tls;
+mod upload;
 mod wire;
 
 pub use bound::FrontError;
@@ -55,13 +60,14 @@ pub use listen::Front;
 pub use options::{Deadlines, Http2Options, Limits, ListenerOptions, Options};
 pub use running::Running;
 pub use stats::{Stats, StatsReading};
+pub use upload::Upload;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, request};
 
 use crate::rules::fault::Fault;
 
@@ -76,7 +82,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request. The future runs on the connection's thread.
     fn handle(
         &self,
-        request: Request<hyper::body::Incoming>,
+        request: Request<Upload>,
         conn: Arc<Connection>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
@@ -97,7 +103,14 @@ pub trait Handler: Clone + Send + Sync + 'static {
         head: &mut Vec<u8>,
     ) -> Option<Self::Ready>;
 
-    /// Called once for each answer from `ready`, with the bytes of its body that are with
+    /// The same for a request of HTTP/2 whose stream has ended with its head.
+    fn ready_http2(
+        &self,
+        asked: &request::Parts,
+        conn: &Connection,
+    ) -> Option<(Response<()>, Self::Ready)>;
+
+    /// Called once for each answer from `ready` or `ready_http2`, with the bytes of its body that are with
     /// the connection when no more will be, and whether those are all of it.
     fn sent(&self, ready: Self::Ready, asked: &Plain<'_>, conn: &Connection, told: (u64, bool));
 }

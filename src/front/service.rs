@@ -1,4 +1,4 @@
-//! Between hyper and the handler: refusals, panics, drain, upgrades.
+//! Between the protocols and the handler: refusals, panics, drain, upgrades.
 //!
 //! A handler that panics costs its own exchange an answer of 500 and nothing else. The
 //! synthetic request of the guard is recognised here, so that a refusal is answered in
@@ -11,11 +11,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::header::{CONNECTION, UPGRADE};
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::pulse::{Pulse, Upgrade};
 use super::stats::{Stats, count};
+use super::upload::Upload;
 use super::{Connection, Handler, Plain};
 use crate::rules::fault::Fault;
 
@@ -33,10 +35,8 @@ pub(crate) struct Service<H> {
 
 impl<H: Handler> Service<H> {
     /// One HTTP/1 exchange.
-    pub(crate) async fn http1(
-        self: Arc<Self>,
-        mut request: Request<Incoming>,
-    ) -> Response<H::Body> {
+    pub(crate) async fn http1(self: Arc<Self>, request: Request<Incoming>) -> Response<H::Body> {
+        let mut request = request.map(Upload::http1);
         let mut response = if request.method().as_str() == REFUSED {
             let fault = self.pulse.fault().unwrap_or(Fault::Internal);
             count(&self.stats.refused);
@@ -68,8 +68,16 @@ impl<H: Handler> Service<H> {
     /// The answer to a plain request, if the handler has it at hand. One that panics here is
     /// asked again the long way.
     pub(crate) fn ready(&self, asked: &Plain<'_>, head: &mut Vec<u8>) -> Option<H::Ready> {
-        let ready = AssertUnwindSafe(|| self.handler.ready(asked, &self.conn, head));
-        catch_unwind(ready).unwrap_or_else(|_| {
+        self.at_hand(|| self.handler.ready(asked, &self.conn, head))
+    }
+
+    /// The same for a request of HTTP/2.
+    pub(crate) fn ready_http2(&self, asked: &Parts) -> Option<(Response<()>, H::Ready)> {
+        self.at_hand(|| self.handler.ready_http2(asked, &self.conn))
+    }
+
+    fn at_hand<T>(&self, ready: impl FnOnce() -> Option<T>) -> Option<T> {
+        catch_unwind(AssertUnwindSafe(ready)).unwrap_or_else(|_| {
             count(&self.stats.panics);
             tracing::error!(conn = self.conn.id, "a handler panicked over a plain request");
             None
@@ -77,11 +85,11 @@ impl<H: Handler> Service<H> {
     }
 
     /// One HTTP/2 exchange.
-    pub(crate) async fn http2(self: Arc<Self>, request: Request<Incoming>) -> Response<H::Body> {
+    pub(crate) async fn http2(self: Arc<Self>, request: Request<Upload>) -> Response<H::Body> {
         self.guarded(request).await
     }
 
-    async fn guarded(&self, request: Request<Incoming>) -> Response<H::Body> {
+    async fn guarded(&self, request: Request<Upload>) -> Response<H::Body> {
         let mut exchange = pin!(self.handler.handle(request, Arc::clone(&self.conn)));
         let outcome =
             poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| exchange.as_mut().poll(cx))) {

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use http::{Request, Response, request};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use super::Shared;
 use super::body::Body;
@@ -26,7 +25,7 @@ use super::log::Meter;
 use super::routing::{Place, Routing};
 use super::{answer, deliver, miss, pass, pieces, purge};
 use crate::base::Now;
-use crate::front::Connection;
+use crate::front::{Connection, Upload};
 use crate::rules::asked::{Asked, Scheme};
 use crate::rules::door;
 use crate::rules::entry::{Entry, Slot};
@@ -90,13 +89,13 @@ impl First {
 /// Answers one request.
 pub(super) async fn exchange(
     shared: &Arc<Shared>,
-    request: Request<Incoming>,
+    request: Request<Upload>,
     conn: Arc<Connection>,
 ) -> Response<Body> {
     first(shared, request, conn).answer().await
 }
 
-fn first(shared: &Arc<Shared>, request: Request<Incoming>, conn: Arc<Connection>) -> First {
+fn first(shared: &Arc<Shared>, request: Request<Upload>, conn: Arc<Connection>) -> First {
     let mut meter = Meter::start(shared, &conn);
     let (mut parts, body) = request.into_parts();
     let routing = shared.routing.load_full();
@@ -136,14 +135,14 @@ fn first(shared: &Arc<Shared>, request: Request<Incoming>, conn: Arc<Connection>
 }
 
 /// A request whose body is said to be empty.
-async fn unproven(mut visit: Visit, key: Key, mut body: Incoming) -> Response<Body> {
+async fn unproven(mut visit: Visit, key: Key, mut body: Upload) -> Response<Body> {
     if !ends_empty(&mut body).await {
         return visit.fail(Fault::BadRequest("the body is longer than Content-Length"));
     }
     look_up(visit, key, body).answer().await
 }
 
-fn look_up(visit: Visit, key: Key, body: Incoming) -> First {
+fn look_up(visit: Visit, key: Key, body: Upload) -> First {
     let slot = visit.shared.lookup(&key);
     if slot.is_none() && visit.shared.on_disk(&key) {
         return First::later(async move {
@@ -154,7 +153,7 @@ fn look_up(visit: Visit, key: Key, body: Incoming) -> First {
     act(visit, key, body, slot, Source::Memory)
 }
 
-fn act(mut visit: Visit, key: Key, body: Incoming, slot: Option<Slot>, source: Source) -> First {
+fn act(mut visit: Visit, key: Key, body: Upload, slot: Option<Slot>, source: Source) -> First {
     let has_body = !body.is_end_stream();
     match decide(&visit, has_body, slot.as_ref()) {
         Plan::Hit(entry) if entry.in_pieces() => {
@@ -176,7 +175,7 @@ fn act(mut visit: Visit, key: Key, body: Incoming, slot: Option<Slot>, source: S
 }
 
 /// Waits for the end of a body that has no bytes; `false` if it has, or is broken off.
-async fn ends_empty(body: &mut Incoming) -> bool {
+async fn ends_empty(body: &mut Upload) -> bool {
     while let Some(frame) = body.frame().await {
         if frame.is_err() {
             return false;

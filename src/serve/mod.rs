@@ -28,15 +28,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Request, Response, StatusCode, request};
 
 pub use body::Body;
 pub use purge::{Purged, Purger, Purging};
 pub use routing::{Place, Routing};
 
 use crate::base::{Clock, Now};
-use crate::front::{Connection, Handler, Plain};
+use crate::front::{Connection, Handler, Plain, Upload};
 use crate::origin::Answer;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
@@ -280,7 +279,7 @@ impl Serve {
 impl Handler for Serve {
     type Body = Body;
 
-    async fn handle(&self, request: Request<Incoming>, conn: Arc<Connection>) -> Response<Body> {
+    async fn handle(&self, request: Request<Upload>, conn: Arc<Connection>) -> Response<Body> {
         exchange::exchange(&self.shared, request, conn).await
     }
 
@@ -298,6 +297,14 @@ impl Handler for Serve {
         head: &mut Vec<u8>,
     ) -> Option<Self::Ready> {
         straight::ready(&self.shared, asked, conn, head)
+    }
+
+    fn ready_http2(
+        &self,
+        asked: &request::Parts,
+        conn: &Connection,
+    ) -> Option<(Response<()>, Self::Ready)> {
+        straight::ready_http2(&self.shared, asked, conn)
     }
 
     fn sent(&self, ready: Self::Ready, asked: &Plain<'_>, conn: &Connection, told: (u64, bool)) {

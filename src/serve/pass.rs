@@ -9,14 +9,13 @@ use std::sync::{Arc, OnceLock};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use super::body::{self, Body};
 use super::exchange::Visit;
 use super::fetch::Relayed;
 use super::{answer, interim, upgrade};
 use crate::base::Now;
-use crate::front::BrokenBody;
+use crate::front::{BrokenBody, Upload};
 use crate::origin::{OriginBody, OriginFault, Outgoing};
 use crate::rules::control::ResponseControl;
 use crate::rules::fault::Fault;
@@ -33,7 +32,7 @@ use crate::telemetry::Event;
 type Broken = Arc<OnceLock<Fault>>;
 
 /// Passes the request on, with its body.
-pub(super) async fn pass(visit: Visit, key: Key, body: Incoming, fwd: Fwd) -> Response<Body> {
+pub(super) async fn pass(visit: Visit, key: Key, body: Upload, fwd: Fwd) -> Response<Body> {
     if body.is_end_stream() {
         return send(visit, key, (Outgoing::empty(), None), fwd, None).await;
     }

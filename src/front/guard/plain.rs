@@ -5,7 +5,11 @@
 //! dispatcher's states) costs as much again as all the work of the cache. The guard has
 //! read the head already, so it hands on what it saw, and the connection may answer at
 //! once (`front::straight`). Whatever could change an answer that is stored and fresh, apart
-//! from choosing its variant, makes a request not plain: it goes through hyper.
+//! from choosing its variant, makes a request not plain: it goes through hyper
+//! (`rules::straight::is_heeded`).
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
 
 /// What a plain request says, as slices of its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,18 +22,46 @@ pub struct Plain<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// The first `Referer`.
     pub referer: Option<&'a [u8]>,
-    /// All field lines and the empty line.
-    pub(super) fields: &'a [u8],
+    pub(super) fields: Fields<'a>,
+}
+
+/// The field lines, as the protocol has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fields<'a> {
+    /// All lines and the empty one.
+    Text(&'a [u8]),
+    Map(&'a HeaderMap),
 }
 
 impl<'a> Plain<'a> {
     /// The values of every line of the field called `name` (lower case), in order.
     pub fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.fields.split(|byte| *byte == b'\n').filter_map(move |line| {
+        let (text, map) = match self.fields {
+            Fields::Text(text) => (text, None),
+            Fields::Map(map) => (&[][..], Some(map)),
+        };
+        let lines = text.split(|byte| *byte == b'\n').filter_map(move |line| {
             let (found, value) = line.split_at_checked(name.len())?;
             let value = value.strip_prefix(b":")?;
             found.eq_ignore_ascii_case(name.as_bytes()).then(|| super::field::trim(trim_cr(value)))
-        })
+        });
+        lines.chain(
+            map.into_iter().flat_map(move |map| map.get_all(name)).map(HeaderValue::as_bytes),
+        )
+    }
+
+    /// What an HTTP/2 request says; whether it is plain is for the handler to see.
+    pub(in crate::front) fn of(parts: &'a Parts) -> Self {
+        let first = |name| parts.headers.get(name).map(HeaderValue::as_bytes);
+        let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+        let host = parts.uri.authority().map_or("", |authority| authority.as_str());
+        Plain {
+            target: target.as_bytes(),
+            host: host.as_bytes(),
+            user_agent: first(header::USER_AGENT),
+            referer: first(header::REFERER),
+            fields: Fields::Map(&parts.headers),
+        }
     }
 
     /// All field lines, name and value, in order.
@@ -43,26 +75,6 @@ impl<'a> Plain<'a> {
 
 fn trim_cr(value: &[u8]) -> &[u8] {
     value.strip_suffix(b"\r").unwrap_or(value)
-}
-
-/// Whether a field is one that must be heeded beyond choosing a variant: framing,
-/// connection options, conditions, ranges, cache directives, loops.
-pub(super) fn is_heeded(name: &[u8], value: &[u8]) -> bool {
-    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-    match name.len() {
-        2 => is(b"te"),
-        5 => is(b"range"),
-        6 => is(b"pragma") || is(b"expect"),
-        7 => is(b"upgrade") || is(b"trailer"),
-        8 => is(b"if-match") || is(b"if-range") || is(b"cdn-loop"),
-        10 => is(b"connection") && !value.eq_ignore_ascii_case(b"keep-alive"),
-        13 => is(b"cache-control") || is(b"if-none-match"),
-        14 => is(b"content-length") || is(b"http2-settings"),
-        16 => is(b"proxy-connection"),
-        17 => is(b"if-modified-since") || is(b"transfer-encoding"),
-        19 => is(b"if-unmodified-since"),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

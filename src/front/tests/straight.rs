@@ -40,21 +40,32 @@ impl Ready for AtHand {
 static TOLD: Mutex<Vec<(String, u64, bool)>> = Mutex::new(Vec::new());
 
 pub(super) fn ready(asked: &Plain<'_>, head: &mut Vec<u8>) -> Option<AtHand> {
-    let target = std::str::from_utf8(asked.target).ok()?;
+    let (way, length) = way_and_length(std::str::from_utf8(asked.target).ok()?)?;
+    write!(head, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").unwrap();
+    Some(at_hand(way, length))
+}
+
+pub(super) fn ready_http2(asked: &http::request::Parts) -> Option<(Response<()>, AtHand)> {
+    let (way, length) = way_and_length(asked.uri.path())?;
+    let head = Response::builder().header("content-length", length).body(()).unwrap();
+    (way == "ready").then(|| (head, at_hand(way, length)))
+}
+
+fn way_and_length(target: &str) -> Option<(&str, usize)> {
     assert!(target != "/ready/panic", "as asked");
     let (way, rest) = target.strip_prefix('/')?.split_once('/')?;
-    let length: usize = rest.split_once('/')?.0.parse().ok()?;
-    if !["ready", "coming", "cut"].contains(&way) {
-        return None;
-    }
-    write!(head, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").unwrap();
+    let length = rest.split_once('/')?.0.parse().ok()?;
+    ["ready", "coming", "cut"].contains(&way).then_some((way, length))
+}
+
+fn at_hand(way: &str, length: usize) -> AtHand {
     let cut = way == "cut";
     let there = if cut { length / 2 } else { length };
     let mut body: Vec<Bytes> =
         vec![b'r'; there].chunks(100_000).map(Bytes::copy_from_slice).collect();
     let coming = if way == "ready" { 0 } else { body.len() };
     let coming = body.split_off(body.len() - coming).into();
-    Some(AtHand { body, coming, cut, waited: false })
+    AtHand { body, coming, cut, waited: false }
 }
 
 pub(super) fn sent(_: AtHand, asked: &Plain<'_>, (bytes, complete): (u64, bool)) {
@@ -62,7 +73,7 @@ pub(super) fn sent(_: AtHand, asked: &Plain<'_>, (bytes, complete): (u64, bool))
     TOLD.lock().unwrap().push((target, bytes, complete));
 }
 
-fn told(target: &str) -> Vec<(u64, bool)> {
+pub(super) fn told(target: &str) -> Vec<(u64, bool)> {
     let told = TOLD.lock().unwrap();
     told.iter().filter(|told| told.0 == target).map(|told| (told.1, told.2)).collect()
 }
