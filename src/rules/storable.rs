@@ -74,7 +74,7 @@ impl Storable {
         }
         Some(Entry {
             key: key.text().into(),
-            head: self.head,
+            head: self.head.apart(),
             body,
             extent: self.extent,
             freshness: self.freshness,

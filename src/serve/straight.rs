@@ -114,7 +114,7 @@ fn stand<T>(
     }
     let policy = place.policy();
     let key = key::key_of(shared.seed, &asked, &policy.query);
-    let (slot, _) = shared.memory.peek(&key)?;
+    let slot = shared.memory.look(&key)?;
     if slot.variants.iter().any(|entry| shared.ledger.verdict(entry) == Verdict::Gone) {
         return None;
     }

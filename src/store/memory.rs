@@ -172,7 +172,13 @@ impl Memory {
         is_of(&slot, key.text()).then_some((slot, hits))
     }
 
-    /// Counts a hit of what `peek` has found.
+    /// The slot without counting a hit; who then uses it calls `count_hit`.
+    pub fn look(&self, key: &Key) -> Option<Slot> {
+        let slot = engine!(self, engine => engine.look(key.hash()))?;
+        is_of(&slot, key.text()).then_some(slot)
+    }
+
+    /// Counts a hit of what `look` has found.
     pub fn count_hit(&self, key: &Key) {
         engine!(self, engine => engine.count_hit(key.hash()));
     }
