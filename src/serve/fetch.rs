@@ -319,8 +319,8 @@ pub(super) async fn ask(
         return (range, Err(Fault::BadGateway("the site's origin is not configured")));
     };
     let conn = &order.conn;
-    let mut request = Request::from_parts(forwarded, Outgoing::empty());
-    interim::pass_on(&mut request, &order.parts, conn);
+    let body = interim::pass_on(Outgoing::empty(), &order.parts, conn);
+    let request = Request::from_parts(forwarded, body);
     let context = order.routing.send_context(&order.key, conn.peer, conn.local);
     let answer = group.send(request, &context).await;
     shared.asked(&order.place.site.origin, &answer);

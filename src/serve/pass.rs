@@ -77,8 +77,8 @@ async fn send(
     };
     let requested_at = visit.shared.clock.now();
     let context = visit.routing.send_context(&key, visit.conn.peer, visit.conn.local);
-    let mut request = Request::from_parts(forwarded, body);
-    interim::pass_on(&mut request, &visit.parts, &visit.conn);
+    let body = interim::pass_on(body, &visit.parts, &visit.conn);
+    let request = Request::from_parts(forwarded, body);
     let answered = group.send(request, &context).await;
     visit.shared.asked(&visit.place.site.origin, &answered);
     let answer = match answered {
