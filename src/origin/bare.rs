@@ -194,6 +194,17 @@ impl Bare {
         }
     }
 
+    /// The body, if it is short, its length was announced, and all of it is here.
+    pub fn take_whole(&mut self) -> Option<Bytes> {
+        let Phase::Length(left) = self.phase else { return None };
+        if left > self.buffer.len().min(COPIED_MAX) as u64 {
+            return None;
+        }
+        let whole = self.take(left as usize);
+        self.finish();
+        Some(whole)
+    }
+
     /// Ends an exchange: whether another one may follow. Gives its memory back.
     pub fn rest(&mut self, now: Instant) -> bool {
         let keeps = self.keeps && self.is_over() && self.flushed;

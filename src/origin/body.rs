@@ -112,6 +112,20 @@ impl OriginBody {
         self.framing
     }
 
+    /// All of a short body whose length was announced, if it is here already: in memory of its
+    /// own, so that it may be kept as it is.
+    pub fn take_whole(&mut self) -> Option<Bytes> {
+        if !matches!(self.source, Source::Bare) {
+            return None;
+        }
+        let lease = self.lease.as_mut()?;
+        let whole = lease.bare()?.take_whole()?;
+        lease.received(whole.len());
+        self.seen += whole.len() as u64;
+        self.end(None);
+        Some(whole)
+    }
+
     /// It must have ended by then.
     pub(super) fn end_at(&mut self, end: Instant) {
         self.total = Some(Box::pin(tokio::time::sleep_until(end)));

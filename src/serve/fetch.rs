@@ -223,7 +223,13 @@ async fn land(
             let (limit, pieces_from) = (policy.object_max, policy.pieces_from);
             let key = order.key;
             let filling = fill::Filling { lead, key, status, client, limit, pieces_from };
-            fill::fill(shared, filling, *storable, arrived.body).await;
+            let limit = limit.min(shared.options.object_max);
+            let mut body = arrived.body;
+            let plain = storable.is_plain() && storable.expected_len.is_some_and(|n| n <= limit);
+            match plain.then(|| body.take_whole()).flatten() {
+                Some(whole) => fill::at_once(shared, filling, *storable, whole),
+                None => fill::fill(shared, filling, *storable, body).await,
+            }
         }
         Settlement::Freshen(entry) => {
             shared.memos.refresh_worked(hash);
