@@ -13,7 +13,8 @@
 //! ```
 //!
 //! `front` and `serve` do not know each other: they meet in `Handler`. A plain request for
-//! something stored is answered where it was read (`straight`, `http2_straight`).
+//! something stored is answered where it was read (`straight`, `http2_straight`); over HTTP/1
+//! also one whose answer must be waited for (`later`).
 
 mod accept;
 mod bound;
@@ -33,6 +34,7 @@ mod http2_straight;
 mod hub;
 mod interim;
 mod judge;
+mod later;
 mod listen;
 mod options;
 // Public for its fuzz target alone.
@@ -63,6 +65,7 @@ pub use stats::{Stats, StatsReading};
 pub use upload::Upload;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -74,10 +77,13 @@ use crate::rules::fault::Fault;
 /// What a body may fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// An answer that somebody has to be waited for.
+pub type Answering<B> = Pin<Box<dyn Future<Output = Response<B>> + Send>>;
+
 /// What answers requests. Cloned once a request, so clones must be cheap.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// The body of an answer.
-    type Body: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static;
+    type Body: http_body::Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static;
 
     /// Answers one request. The future runs on the connection's thread.
     fn handle(
@@ -85,6 +91,13 @@ pub trait Handler: Clone + Send + Sync + 'static {
         request: Request<Upload>,
         conn: Arc<Connection>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Answers a plain HTTP/1.1 request that is not `ready`, given its head; it has no body.
+    /// `None` leaves no trace; the request then comes to `handle`.
+    fn plain(&self, head: request::Parts, conn: &Arc<Connection>) -> Option<Answering<Self::Body>> {
+        let _ = (head, conn);
+        None
+    }
 
     /// Answers for a message that was refused before it became a request. The connection
     /// closes after the answer.

@@ -11,26 +11,27 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::header::{CONNECTION, UPGRADE};
-use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 
 use super::pulse::{Pulse, Upgrade};
 use super::stats::{Stats, count};
 use super::upload::Upload;
-use super::{Connection, Handler, Plain};
+use super::{Answering, Connection, Handler, Plain};
 use crate::rules::fault::Fault;
 
 /// The method of the request the guard makes up; it never lets a client send it.
 pub(crate) const REFUSED: &str = "BRINK-REFUSED";
 
 /// Everything an exchange needs besides the request.
-#[derive(Debug)]
-pub(crate) struct Service<H> {
+pub(crate) struct Service<H: Handler> {
     pub(crate) handler: H,
     pub(crate) conn: Arc<Connection>,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) stats: Arc<Stats>,
+    /// The answer to the request that hyper is given next (`later`).
+    pub(crate) answered: Mutex<Option<Response<H::Body>>>,
 }
 
 impl<H: Handler> Service<H> {
@@ -43,6 +44,8 @@ impl<H: Handler> Service<H> {
             let mut response = self.handler.refuse(fault, Arc::clone(&self.conn));
             close_after(&mut response);
             response
+        } else if let Some(response) = self.answered.lock().take() {
+            response
         } else {
             let upgrade = self.pulse.upgrade();
             let granted = upgrade == Upgrade::Asked && asks_for_websocket(&request);
@@ -51,7 +54,7 @@ impl<H: Handler> Service<H> {
                 request.headers_mut().remove(UPGRADE);
                 request.headers_mut().remove("http2-settings");
             }
-            let response = self.guarded(request).await;
+            let response = self.guarded(self.handler.handle(request, self.conn.clone())).await;
             self.conn.interim.written().await;
             if upgrade != Upgrade::None {
                 let granted = granted && response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -84,13 +87,28 @@ impl<H: Handler> Service<H> {
         })
     }
 
-    /// One HTTP/2 exchange.
-    pub(crate) async fn http2(self: Arc<Self>, request: Request<Upload>) -> Response<H::Body> {
-        self.guarded(request).await
+    /// The answer to a plain request, if the handler gives it without hyper.
+    pub(crate) fn plain(self: &Arc<Self>, head: request::Parts) -> Option<Answering<H::Body>> {
+        let begun = AssertUnwindSafe(|| self.handler.plain(head, &self.conn));
+        let answering = catch_unwind(begun).unwrap_or_else(|_| {
+            count(&self.stats.panics);
+            tracing::error!(conn = self.conn.id, "a handler panicked over a plain request");
+            None
+        })?;
+        let service = Arc::clone(self);
+        Some(Box::pin(async move { service.guarded(answering).await }))
     }
 
-    async fn guarded(&self, request: Request<Upload>) -> Response<H::Body> {
-        let mut exchange = pin!(self.handler.handle(request, Arc::clone(&self.conn)));
+    /// One HTTP/2 exchange.
+    pub(crate) async fn http2(self: Arc<Self>, request: Request<Upload>) -> Response<H::Body> {
+        self.guarded(self.handler.handle(request, Arc::clone(&self.conn))).await
+    }
+
+    async fn guarded(
+        &self,
+        exchange: impl Future<Output = Response<H::Body>>,
+    ) -> Response<H::Body> {
+        let mut exchange = pin!(exchange);
         let outcome =
             poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| exchange.as_mut().poll(cx))) {
                 Ok(poll) => poll.map(Some),

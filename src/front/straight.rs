@@ -27,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::guard::{Guard, Plain, Scan, Then};
 use super::http1::{Http1Io, wrote};
+use super::later::Onward;
 use super::pulse::{Phase, Pulse, Upgrade, Verdict};
 use super::send::Coming;
 use super::service::Service;
@@ -142,6 +143,11 @@ impl<H: Handler> Http1Io<H> {
             if self.underway.is_some() && ready!(self.poll_underway(cx)).is_err() {
                 return Poll::Ready(false);
             }
+            match ready!(self.poll_later(cx)) {
+                Onward::Next => {}
+                Onward::Broken => return Poll::Ready(false),
+                Onward::Hyper(asked) => return self.to_hyper(&asked),
+            }
             if !self.held.is_empty() || self.pulse.verdict() != Verdict::Fine {
                 return Poll::Ready(true);
             }
@@ -160,15 +166,28 @@ impl<H: Handler> Http1Io<H> {
                 Some(Poll::Ready(Ok(()))) => {}
                 Some(Poll::Ready(Err(_))) => return Poll::Ready(false),
                 Some(Poll::Pending) => return Poll::Pending,
-                None => {
-                    // Read again, as hyper's: nothing before it is unfinished.
-                    self.guard = Guard::new(self.guard.limits());
-                    self.held.extend_from_slice(fresh);
-                    self.rest = if fresh.is_empty() { Then::Done } else { Then::Alone };
-                    return Poll::Ready(true);
+                None if self.is_calm() && asked.is_some_and(|it| self.begin_later(fresh, &it)) => {
+                    self.note(&scan);
                 }
+                None => return self.to_hyper(fresh),
             }
         }
+    }
+
+    /// Has `fresh` read again, as hyper's: nothing before it is unfinished.
+    fn to_hyper(&mut self, fresh: &[u8]) -> Poll<bool> {
+        self.guard = Guard::new(self.guard.limits());
+        self.held.extend_from_slice(fresh);
+        self.rest = if fresh.is_empty() { Then::Done } else { Then::Alone };
+        Poll::Ready(true)
+    }
+
+    /// Whether nothing else is to be done than to answer.
+    fn is_calm(&mut self) -> bool {
+        self.pulse.verdict() == Verdict::Fine
+            && self.pulse.upgrade() == Upgrade::None
+            && !self.pulse.draining()
+            && !self.speaking()
     }
 
     /// Answers the request that `fresh` is, if it is plain and the answer is ready. `None`:
@@ -180,11 +199,7 @@ impl<H: Handler> Http1Io<H> {
         (scan, asked): (&Scan, Option<Plain<'_>>),
     ) -> Option<Poll<io::Result<()>>> {
         let asked = asked?;
-        let calm = self.pulse.verdict() == Verdict::Fine
-            && self.pulse.upgrade() == Upgrade::None
-            && !self.pulse.draining()
-            && !self.speaking();
-        if !calm {
+        if !self.is_calm() {
             return None;
         }
         let mut head = FRONT.take();

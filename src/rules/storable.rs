@@ -86,6 +86,11 @@ impl Storable {
         })
     }
 
+    /// Whether the answer alone is the whole representation.
+    pub fn is_plain(&self) -> bool {
+        self.extent == Extent::Whole && self.prefix.is_empty()
+    }
+
     /// Length of the representation if it is to be kept in pieces: longer than the policy
     /// says, and a part only if others can be tied to it.
     pub fn large(&self, policy: &Policy) -> Option<u64> {

@@ -39,6 +39,13 @@ pub enum Progress {
         /// The origin's status.
         fwd_status: u16,
     },
+    /// The answer may be shared and all of it is here.
+    Landed {
+        /// The entry.
+        entry: Arc<Entry>,
+        /// The origin's status.
+        fwd_status: u16,
+    },
     /// A large object: its pieces come by themselves.
     Pieces {
         /// What they are found by.

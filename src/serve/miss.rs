@@ -274,6 +274,7 @@ fn usable(visit: &Visit, flight: &Flight, progress: &Progress) -> Use {
     }
     let (entry, spool) = match progress {
         Progress::Shared { head, spool, .. } => (head, Some(spool)),
+        Progress::Landed { entry, .. } => (entry, None),
         Progress::Settled { entry, .. } | Progress::Pieces { manifest: entry, .. } => (entry, None),
         Progress::Failed(_) => return Use::Yes(None),
         Progress::Requested | Progress::Alone => return Use::Alone,
@@ -283,7 +284,8 @@ fn usable(visit: &Visit, flight: &Flight, progress: &Progress) -> Use {
     if let Some(vary) = entry.vary.as_ref().filter(|vary| !vary.matches(asked, language)) {
         return Use::OtherVariant(vary.of(asked));
     }
-    if spool.is_some() && !still_good(visit, entry) {
+    let news = matches!(progress, Progress::Shared { .. } | Progress::Landed { .. });
+    if news && !still_good(visit, entry) {
         return Use::TooOld { purged: false };
     }
     match spool.map(|spool| spool.reader()) {
@@ -376,6 +378,12 @@ async fn deliver(
                 }
                 None => visit.fail(Fault::Internal),
             }
+        }
+        Progress::Landed { entry, fwd_status } => {
+            outcome.fwd_status = Some(fwd_status);
+            outcome.stored = true;
+            outcome.ttl = Some(entry.freshness.ttl_ms(now).div_euclid(1000));
+            deliver::landed(&mut visit, &entry, outcome)
         }
         Progress::Pieces { manifest, fwd_status } => {
             in_pieces(visit, key, manifest, (outcome, fwd_status), None).await

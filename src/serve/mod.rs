@@ -35,7 +35,7 @@ pub use purge::{Purged, Purger, Purging};
 pub use routing::{Place, Routing};
 
 use crate::base::{Clock, Now};
-use crate::front::{Connection, Handler, Plain, Upload};
+use crate::front::{Answering, Connection, Handler, Plain, Upload};
 use crate::origin::Answer;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
@@ -254,6 +254,7 @@ impl Shared {
         }
         match progress {
             Progress::Shared { head: entry, .. }
+            | Progress::Landed { entry, .. }
             | Progress::Settled { entry, .. }
             | Progress::Pieces { manifest: entry, .. } => {
                 self.ledger.verdict_of(&entry.key, &entry.tags, flight.seq)
@@ -281,6 +282,10 @@ impl Handler for Serve {
 
     async fn handle(&self, request: Request<Upload>, conn: Arc<Connection>) -> Response<Body> {
         exchange::exchange(&self.shared, request, conn).await
+    }
+
+    fn plain(&self, head: request::Parts, conn: &Arc<Connection>) -> Option<Answering<Body>> {
+        Some(exchange::plain(&self.shared, head, conn.clone()))
     }
 
     fn refuse(&self, fault: Fault, conn: Arc<Connection>) -> Response<Body> {

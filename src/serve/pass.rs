@@ -11,11 +11,11 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::body::{self, Body};
-use super::exchange::Visit;
+use super::exchange::{Sent, Visit};
 use super::fetch::Relayed;
 use super::{answer, interim, upgrade};
 use crate::base::Now;
-use crate::front::{BrokenBody, Upload};
+use crate::front::BrokenBody;
 use crate::origin::{OriginBody, OriginFault, Outgoing};
 use crate::rules::control::ResponseControl;
 use crate::rules::fault::Fault;
@@ -32,10 +32,10 @@ use crate::telemetry::Event;
 type Broken = Arc<OnceLock<Fault>>;
 
 /// Passes the request on, with its body.
-pub(super) async fn pass(visit: Visit, key: Key, body: Upload, fwd: Fwd) -> Response<Body> {
-    if body.is_end_stream() {
+pub(super) async fn pass(visit: Visit, key: Key, body: Sent, fwd: Fwd) -> Response<Body> {
+    let Some(body) = body.filter(|body| !body.is_end_stream()) else {
         return send(visit, key, (Outgoing::empty(), None), fwd, None).await;
-    }
+    };
     let broken: Broken = Arc::default();
     let note = broken.clone();
     let body = body.map_frame(body::swept).map_err(move |error| {
@@ -76,8 +76,8 @@ async fn send(
     };
     let requested_at = visit.shared.clock.now();
     let context = visit.routing.send_context(&key, visit.conn.peer, visit.conn.local);
-    let mut request = Request::from_parts(forwarded, body);
-    interim::pass_on(&mut request, &visit.parts, &visit.conn);
+    let body = interim::pass_on(body, &visit.parts, &visit.conn);
+    let request = Request::from_parts(forwarded, body);
     let answered = group.send(request, &context).await;
     visit.shared.asked(&visit.place.site.origin, &answered);
     let answer = match answered {

@@ -11,6 +11,9 @@
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, request};
+
 /// What a plain request says, as slices of its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plain<'a> {
@@ -34,6 +37,32 @@ pub(super) enum Fields<'a> {
 }
 
 impl<'a> Plain<'a> {
+    /// The head that hyper would make of it. `read` are the bytes it was found in, and `whole`
+    /// a copy of them, which the head's values share.
+    pub(in crate::front) fn head(&self, read: &[u8], whole: &Bytes) -> Option<request::Parts> {
+        let start = read.as_ptr().addr();
+        let share = |part: &[u8]| {
+            let at = part.as_ptr().addr().checked_sub(start)?;
+            let end = at.checked_add(part.len()).filter(|end| *end <= whole.len())?;
+            Some(whole.slice(at..end))
+        };
+        let mut head = Request::new(()).into_parts().0;
+        head.uri = Uri::from_maybe_shared(share(self.target)?).ok()?;
+        let count = memchr::memchr_iter(b'\n', self.fields).count();
+        head.headers = HeaderMap::with_capacity(count);
+        for line in self.fields.split(|byte| *byte == b'\n') {
+            let line = trim_cr(line);
+            if line.is_empty() {
+                continue;
+            }
+            let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+            let value = share(super::field::trim(value.strip_prefix(b":")?))?;
+            let name = HeaderName::from_bytes(name).ok()?;
+            head.headers.try_append(name, HeaderValue::from_maybe_shared(value).ok()?).ok()?;
+        }
+        Some(head)
+    }
+
     /// The values of every line of the field called `name` (lower case), in order.
     pub fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let (text, map) = match self.fields {
