@@ -37,7 +37,7 @@ pub(crate) struct Service<H: Handler> {
 impl<H: Handler> Service<H> {
     /// One HTTP/1 exchange.
     pub(crate) async fn http1(self: Arc<Self>, request: Request<Incoming>) -> Response<H::Body> {
-        let mut request = request.map(Upload::http1);
+        let mut request = request.map(Upload::from);
         let mut response = if request.method().as_str() == REFUSED {
             let fault = self.pulse.fault().unwrap_or(Fault::Internal);
             count(&self.stats.refused);
@@ -75,7 +75,7 @@ impl<H: Handler> Service<H> {
     }
 
     /// The same for a request of HTTP/2.
-    pub(crate) fn ready_http2(&self, asked: &Parts) -> Option<(Response<()>, H::Ready)> {
+    pub(crate) fn ready_http2(&self, asked: &request::Parts) -> Option<(Response<()>, H::Ready)> {
         self.at_hand(|| self.handler.ready_http2(asked, &self.conn))
     }
 

@@ -33,14 +33,16 @@ enum Kind {
 }
 
 impl Upload {
-    pub(super) fn http1(body: Incoming) -> Self {
-        Upload(Kind::Http1(body))
-    }
-
     /// The rest of a stream whose head had `fields`.
     pub(super) fn http2(stream: RecvStream, fields: &HeaderMap) -> Self {
         let left = if stream.is_end_stream() { Some(0) } else { announced(fields) };
         Upload(Kind::Http2 { stream, left, drained: false })
+    }
+}
+
+impl From<Incoming> for Upload {
+    fn from(body: Incoming) -> Self {
+        Upload(Kind::Http1(body))
     }
 }
 

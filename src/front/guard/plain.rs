@@ -8,11 +8,9 @@
 //! from choosing its variant, makes a request not plain: it goes through hyper
 //! (`rules::straight::is_heeded`).
 
-use http::header::{self, HeaderMap, HeaderValue};
-use http::request::Parts;
-
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, request};
+use http::request::{self, Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 
 /// What a plain request says, as slices of its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +46,9 @@ impl<'a> Plain<'a> {
         };
         let mut head = Request::new(()).into_parts().0;
         head.uri = Uri::from_maybe_shared(share(self.target)?).ok()?;
-        let count = memchr::memchr_iter(b'\n', self.fields).count();
-        head.headers = HeaderMap::with_capacity(count);
-        for line in self.fields.split(|byte| *byte == b'\n') {
+        let text = self.text();
+        head.headers = HeaderMap::with_capacity(memchr::memchr_iter(b'\n', text).count());
+        for line in text.split(|byte| *byte == b'\n') {
             let line = trim_cr(line);
             if line.is_empty() {
                 continue;
@@ -65,11 +63,11 @@ impl<'a> Plain<'a> {
 
     /// The values of every line of the field called `name` (lower case), in order.
     pub fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        let (text, map) = match self.fields {
-            Fields::Text(text) => (text, None),
-            Fields::Map(map) => (&[][..], Some(map)),
+        let map = match self.fields {
+            Fields::Text(_) => None,
+            Fields::Map(map) => Some(map),
         };
-        let lines = text.split(|byte| *byte == b'\n').filter_map(move |line| {
+        let lines = self.text().split(|byte| *byte == b'\n').filter_map(move |line| {
             let (found, value) = line.split_at_checked(name.len())?;
             let value = value.strip_prefix(b":")?;
             found.eq_ignore_ascii_case(name.as_bytes()).then(|| super::field::trim(trim_cr(value)))
@@ -93,9 +91,17 @@ impl<'a> Plain<'a> {
         }
     }
 
-    /// All field lines, name and value, in order.
+    /// The field lines of HTTP/1, and the empty one.
+    fn text(&self) -> &'a [u8] {
+        match self.fields {
+            Fields::Text(text) => text,
+            Fields::Map(_) => &[],
+        }
+    }
+
+    /// All field lines of a request of HTTP/1, name and value, in order.
     pub fn lines(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        self.fields.split(|byte| *byte == b'\n').filter_map(|line| {
+        self.text().split(|byte| *byte == b'\n').filter_map(|line| {
             let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
             Some((name, super::field::trim(trim_cr(value.get(1..)?))))
         })
