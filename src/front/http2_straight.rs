@@ -1,7 +1,6 @@
 //! HTTP/2 requests for what is stored, answered where they were accepted.
 //!
-//! The counterpart of `straight`: no task, no future, no body type, no exchange beyond this
-//! struct. The head goes to h2 and the body after it, shared with the cache. Only a client
+//! The counterpart of `straight`: no task, no future, no body type. The head goes to h2 and the body after it, shared with the cache. Only a client
 //! whose window is too small for the answer makes it a task, which ends like any other that
 //! the client does not take (`rein`). The handler is told once, with the bytes that h2 may
 //! send and whether those are all.
@@ -22,18 +21,45 @@ use super::rein::{Rein, Reined};
 use super::service::Service;
 use super::{Handler, Plain, Ready};
 
-/// An answer on its way.
-struct Answer<H: Handler> {
-    service: Arc<Service<H>>,
-    asked: Parts,
-    ready: Option<H::Ready>,
-    stream: Option<SendStream<Bytes>>,
-    open: Open,
+/// How much of an answer is sent.
+#[derive(Default)]
+struct Progress {
     /// The piece of the body that is being sent, how much of it has been, and of those before.
     piece: usize,
     place: Place,
     before: usize,
-    rein: Arc<Rein>,
+    finished: bool,
+}
+
+impl Progress {
+    fn poll_send(
+        &mut self,
+        (stream, cx): (&mut SendStream<Bytes>, &mut Context<'_>),
+        body: &[Bytes],
+        now: u64,
+    ) -> Poll<()> {
+        while let Some(piece) = body.get(self.piece) {
+            let ends = body.iter().skip(self.piece + 1).all(Bytes::is_empty);
+            match self.place.poll_send((&mut *stream, &mut *cx), (piece, ends), now) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Ready(Some(())) => {}
+            }
+            self.before += std::mem::take(&mut self.place).sent();
+            self.piece += 1;
+            self.finished = ends;
+            if ends {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// No more of it will be sent.
+    fn tell<H: Handler>(&self, ready: H::Ready, asked: &Parts, to: &Service<H>) {
+        let told = ((self.before + self.place.sent()) as u64, self.finished);
+        to.handler.sent(ready, &Plain::of(asked), &to.conn, told);
+    }
 }
 
 /// Answers a request with what the handler had at hand.
@@ -45,62 +71,65 @@ pub(super) fn answer<H: Handler>(
 ) {
     date_it(head.headers_mut());
     let empty = ready.body().iter().all(Bytes::is_empty);
-    let sent = respond.send_response(head, empty);
-    if sent.is_err() {
-        respond.send_reset(Reason::INTERNAL_ERROR);
+    let mut progress = Progress::default();
+    match respond.send_response(head, empty) {
+        Ok(_) if empty => progress.finished = true,
+        Ok(mut stream) => {
+            let mut cx = Context::from_waker(Waker::noop());
+            let now = service.pulse.now();
+            if progress.poll_send((&mut stream, &mut cx), ready.body(), now).is_pending() {
+                return wait(service, asked, (stream, ready), progress);
+            }
+        }
+        Err(_) => respond.send_reset(Reason::INTERNAL_ERROR),
     }
+    progress.tell(ready, &asked, service);
     let mut open = Open::new(&service.pulse);
-    open.finished = empty && sent.is_ok();
-    let mut answer = Answer {
+    open.finished = progress.finished;
+}
+
+/// The client's window is too small: the rest is sent by a task.
+fn wait<H: Handler>(
+    service: &Arc<Service<H>>,
+    asked: Parts,
+    (stream, ready): (SendStream<Bytes>, H::Ready),
+    progress: Progress,
+) {
+    let rein = Arc::<Rein>::default();
+    let answer = Answer {
+        open: Open::new(&service.pulse),
         service: Arc::clone(service),
         asked,
         ready: Some(ready),
-        stream: sent.ok().filter(|_| !empty),
-        open,
-        piece: 0,
-        place: Place::default(),
-        before: 0,
-        rein: Arc::default(),
+        stream,
+        progress,
+        rein: Arc::clone(&rein),
     };
-    let mut cx = Context::from_waker(Waker::noop());
-    if answer.poll_send(&mut cx).is_pending() {
-        let (rein, pulse) = (Arc::clone(&answer.rein), Arc::clone(&service.pulse));
-        tokio::spawn(Reined::new(Box::pin(answer), rein, pulse));
-    }
+    tokio::spawn(Reined::new(Box::pin(answer), rein, Arc::clone(&service.pulse)));
 }
 
-impl<H: Handler> Answer<H> {
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (Some(stream), Some(ready)) = (&mut self.stream, &self.ready) else {
-            return Poll::Ready(());
-        };
-        let now = self.service.pulse.now();
-        let body = ready.body();
-        while let Some(piece) = body.get(self.piece) {
-            let ends = body.iter().skip(self.piece + 1).all(Bytes::is_empty);
-            let sent = self.place.poll_send((&mut *stream, cx), (piece, ends), now);
-            self.rein.wait(self.place.waits());
-            match sent {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Ready(Some(())) => {}
-            }
-            self.before += std::mem::take(&mut self.place).sent();
-            self.piece += 1;
-            self.open.finished = ends;
-            if ends {
-                break;
-            }
-        }
-        Poll::Ready(())
-    }
+/// An answer that waits for its client.
+struct Answer<H: Handler> {
+    service: Arc<Service<H>>,
+    asked: Parts,
+    ready: Option<H::Ready>,
+    stream: SendStream<Bytes>,
+    progress: Progress,
+    open: Open,
+    rein: Arc<Rein>,
 }
 
 impl<H: Handler> Future for Answer<H> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.get_mut().poll_send(cx)
+        let this = self.get_mut();
+        let Some(ready) = &this.ready else { return Poll::Ready(()) };
+        let now = this.service.pulse.now();
+        let polled = this.progress.poll_send((&mut this.stream, cx), ready.body(), now);
+        this.rein.wait(this.progress.place.waits());
+        this.open.finished = this.progress.finished;
+        polled
     }
 }
 
@@ -110,9 +139,7 @@ impl<H: Handler> Unpin for Answer<H> {}
 impl<H: Handler> Drop for Answer<H> {
     fn drop(&mut self) {
         if let Some(ready) = self.ready.take() {
-            let told = ((self.before + self.place.sent()) as u64, self.open.finished);
-            let asked = Plain::of(&self.asked);
-            self.service.handler.sent(ready, &asked, &self.service.conn, told);
+            self.progress.tell(ready, &self.asked, &self.service);
         }
     }
 }

@@ -9,7 +9,7 @@
 //!                                         '----Refuse--> answer
 //! ```
 //! The hit path is no future at all: what has to wait for somebody is boxed, so that the
-//! future of every exchange, which hyper moves about, stays small.
+//! future of every exchange, which is moved about, stays small.
 
 use std::future::{Future, ready};
 use std::pin::Pin;
