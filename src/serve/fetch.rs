@@ -238,7 +238,10 @@ async fn land(
             }
             // It speaks of when its request was sent: what judged the entry since judged not it.
             entry.checked_seq.store(lead.seq(), Ordering::Release);
-            if !lead.is_doomed() {
+            // What has replaced it since it was asked about is newer than what is confirmed.
+            let asked_about = order.errand.stored().map(|old| old.freshness.received_mono_ms);
+            let outrun = asked_about.is_some_and(|at| shared.is_outrun(&order.key, &entry, at));
+            if !lead.is_doomed() && !outrun {
                 shared.store(&order.key, entry.clone());
             }
             tell(&lead, settled(entry, status, None), None, client);

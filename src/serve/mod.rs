@@ -41,6 +41,7 @@ use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
 use crate::rules::key::{Key, KeySeed};
 use crate::rules::ledger::{Ledger, Verdict};
+use crate::rules::variant;
 use crate::store::{Disk, Memory};
 use crate::telemetry::{Count, Event, Telemetry};
 
@@ -192,10 +193,30 @@ impl Shared {
         (!slot.variants.is_empty()).then_some(slot)
     }
 
+    /// Whether something is stored that a fetch which began later, or was quicker, has brought:
+    /// fetches of one key may run side by side, and the last to end need not be the newest
+    /// (RFC 9111 4: of several suitable answers the most recent one is used).
+    fn is_outrun(&self, key: &Key, entry: &Arc<Entry>, since_mono_ms: u64) -> bool {
+        let newer = |held: &Arc<Entry>| {
+            held.freshness.received_mono_ms > since_mono_ms
+                && (held.is_whole() || !entry.is_whole())
+                && variant::competes(held, entry)
+        };
+        self.memory.peek(key).is_some_and(|(slot, _)| slot.variants.iter().any(newer))
+    }
+
     /// Puts `entry` into the cache unless a purge since its request was sent hit it.
     fn store(&self, key: &Key, entry: Arc<Entry>) {
-        if !self.is_purged(&entry) {
+        if !self.is_purged(&entry) && !self.is_outrun(key, &entry, entry.freshness.received_mono_ms)
+        {
             if let Some(disk) = &self.disk {
+                // Chosen by other fields than before: those of the disk would come back when
+                // memory has given this one up, which the disk may not take.
+                let other =
+                    |held: &Arc<Entry>| held.vary != entry.vary && variant::competes(held, &entry);
+                if self.memory.peek(key).is_some_and(|(slot, _)| slot.variants.iter().any(other)) {
+                    disk.remove(key);
+                }
                 disk.put(entry.clone());
             }
             self.memory.put(key, entry);

@@ -12,7 +12,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::active::{Active, Done};
+use super::active::{self, Active, Done, Unsynced};
 use super::device::{Device, DeviceFile, read_full};
 use super::directory::{Directory, Segment};
 use super::format::{Flaw, HEADER, Kind};
@@ -54,6 +54,7 @@ pub(super) fn recover(dir: &Arc<Directory>) -> io::Result<Writer> {
         done: Default::default(),
         active: None,
         retired: Vec::new(),
+        unsynced: Vec::new(),
         leftover: Vec::new(),
         foreign_bytes: 0,
         next_serial: 1,
@@ -128,6 +129,10 @@ impl Writer {
             active.entries = contents.entries;
             self.active = Some(active);
         } else {
+            if !contents.sealed {
+                let lost = active::lost(&contents.entries);
+                self.unsynced.push(Unsynced { segment: segment.clone(), lost });
+            }
             self.done.push_back(Done { segment });
         }
         Ok(())
@@ -148,6 +153,7 @@ impl Writer {
         while let Some(Done { segment }) = self.done.front() {
             remove(self.dir.device.as_ref(), segment.serial)?;
             self.dir.segments.drop_slot(segment.slot);
+            self.unsynced.retain(|unsynced| unsynced.segment.serial != segment.serial);
             self.done.pop_front();
         }
         Ok(())

@@ -42,6 +42,21 @@ pub struct Told {
     pub left: bool,
 }
 
+impl Told {
+    /// The exchange and what is wrong with it, for people.
+    pub fn tell(&self, what: &str) -> String {
+        let shown = self.answer.as_ref().map_or("no answer".to_owned(), |answer| {
+            let fields: Vec<String> =
+                answer.fields.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            let (length, ended) = (answer.body.len(), answer.ended);
+            let fields = fields.join("\n    ");
+            format!("{} with {length} bytes ({ended:?})\n    {fields}", answer.status)
+        });
+        let Told { id, ask, known, .. } = self;
+        format!("{what}\n  request {id}: {ask:?} knowing {known:?}\n  {shown}")
+    }
+}
+
 /// An answer.
 pub struct Answer {
     /// Status.
