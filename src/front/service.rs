@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 
 use super::pulse::{Pulse, Upgrade};
@@ -37,6 +38,7 @@ impl<H: Handler> Service<H> {
         self: Arc<Self>,
         mut request: Request<Incoming>,
     ) -> Response<H::Body> {
+        let old = request.version() == Version::HTTP_10;
         let mut response = if request.method().as_str() == REFUSED {
             let fault = self.pulse.fault().unwrap_or(Fault::Internal);
             count(&self.stats.refused);
@@ -62,6 +64,7 @@ impl<H: Handler> Service<H> {
         if self.pulse.draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             close_after(&mut response);
         }
+        self.pulse.set_ends_by_close(old && response.size_hint().exact().is_none());
         response
     }
 
