@@ -176,7 +176,11 @@ pub(crate) async fn serve<H: Handler>(io: Http1Io<H>, limits: &Limits) {
         if pulse.verdict() == Verdict::Abort {
             return Poll::Ready(());
         }
-        conn.as_mut().poll(cx).map(|_| ())
+        let polled = conn.as_mut().poll(cx);
+        if matches!(polled, Poll::Ready(Err(_))) && pulse.ends_by_close() {
+            pulse.set_verdict(Verdict::Abort);
+        }
+        polled.map(|_| ())
     })
     .await;
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Request, Response, StatusCode, request};
+use http::{HeaderValue, Request, Response, StatusCode, Version, request};
+use http_body::Body;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
@@ -37,6 +38,7 @@ pub(crate) struct Service<H: Handler> {
 impl<H: Handler> Service<H> {
     /// One HTTP/1 exchange.
     pub(crate) async fn http1(self: Arc<Self>, request: Request<Incoming>) -> Response<H::Body> {
+        let old = request.version() == Version::HTTP_10;
         let mut request = request.map(Upload::from);
         let mut response = if request.method().as_str() == REFUSED {
             let fault = self.pulse.fault().unwrap_or(Fault::Internal);
@@ -65,6 +67,7 @@ impl<H: Handler> Service<H> {
         if self.pulse.draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             close_after(&mut response);
         }
+        self.pulse.set_ends_by_close(old && response.size_hint().exact().is_none());
         response
     }
 
