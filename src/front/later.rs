@@ -12,6 +12,7 @@
 //! ```
 
 use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -64,7 +65,8 @@ impl<H: Handler> Http1Io<H> {
             let Some(later) = &mut self.later else { return Poll::Ready(Onward::Next) };
             match &mut later.step {
                 Step::Waiting(answering) => {
-                    let polled = answering.as_mut().poll(cx);
+                    let polled = catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)));
+                    let polled = polled.unwrap_or_else(|_| Poll::Ready(self.service.panicked()));
                     if let Poll::Ready(response) = polled {
                         later.step = Step::Here(response);
                     } else if ready!(self.poll_interim(cx)).is_err() {

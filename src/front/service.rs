@@ -91,15 +91,13 @@ impl<H: Handler> Service<H> {
     }
 
     /// The answer to a plain request, if the handler gives it without hyper.
-    pub(crate) fn plain(self: &Arc<Self>, head: request::Parts) -> Option<Answering<H::Body>> {
+    pub(crate) fn plain(&self, head: request::Parts) -> Option<Answering<H::Body>> {
         let begun = AssertUnwindSafe(|| self.handler.plain(head, &self.conn));
-        let answering = catch_unwind(begun).unwrap_or_else(|_| {
+        catch_unwind(begun).unwrap_or_else(|_| {
             count(&self.stats.panics);
             tracing::error!(conn = self.conn.id, "a handler panicked over a plain request");
             None
-        })?;
-        let service = Arc::clone(self);
-        Some(Box::pin(async move { service.guarded(answering).await }))
+        })
     }
 
     /// One HTTP/2 exchange.
@@ -117,15 +115,18 @@ impl<H: Handler> Service<H> {
                 Ok(poll) => poll.map(Some),
                 Err(_) => Poll::Ready(None),
             });
-        outcome.await.unwrap_or_else(|| {
-            count(&self.stats.panics);
-            tracing::error!(conn = self.conn.id, "a handler panicked; answered 500");
-            let mut response = self.handler.refuse(Fault::Internal, Arc::clone(&self.conn));
-            if !self.conn.http2 {
-                close_after(&mut response);
-            }
-            response
-        })
+        outcome.await.unwrap_or_else(|| self.panicked())
+    }
+
+    /// The answer of a handler that panicked.
+    pub(crate) fn panicked(&self) -> Response<H::Body> {
+        count(&self.stats.panics);
+        tracing::error!(conn = self.conn.id, "a handler panicked; answered 500");
+        let mut response = self.handler.refuse(Fault::Internal, Arc::clone(&self.conn));
+        if !self.conn.http2 {
+            close_after(&mut response);
+        }
+        response
     }
 }
 

@@ -15,7 +15,6 @@
 //!                  '--final--> Length, Chunked, UntilClose, Trailers --> Done --rest--> Idle
 //! ```
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -25,12 +24,13 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
-use http_body::{Frame, SizeHint};
+use http_body::SizeHint;
 use memchr::{memchr_iter, memmem};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::answer::{Expect, Framing, HEAD_BYTES_MAX, INTERIM_MAX};
 use super::bell::Bell;
+use super::buffers;
 use super::chunks::Chunks;
 use super::fault::OriginFault;
 use super::head::{self, Head, Next};
@@ -47,17 +47,17 @@ pub struct Bare {
     sent: usize,
     flushed: bool,
     /// Bytes received and not used yet.
-    buffer: BytesMut,
+    pub(super) buffer: BytesMut,
     /// How many of them were searched for the end of a head.
     searched: usize,
-    phase: Phase,
+    pub(super) phase: Phase,
     expect: Expect,
     interim: u32,
     /// A byte of the current answer has arrived.
     begun: bool,
     /// Whether another exchange may follow, by all that is known.
-    keeps: bool,
-    framing: Framing,
+    pub(super) keeps: bool,
+    pub(super) framing: Framing,
     /// Rung when something comes while nobody has asked.
     bell: Arc<Bell>,
     /// When it was opened.
@@ -67,7 +67,7 @@ pub struct Bare {
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     Idle,
     Head,
     /// So many bytes of the body are to come.
@@ -112,7 +112,7 @@ impl Bare {
         request::write_head(request, &mut self.request);
         self.sent = 0;
         self.flushed = false;
-        self.buffer = buffer();
+        self.buffer = buffers::take();
         self.searched = 0;
         self.phase = Phase::Head;
         self.expect = request::expect(request);
@@ -170,47 +170,12 @@ impl Bare {
         }
     }
 
-    /// The next piece of the body, its trailers, or its end.
-    pub fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, OriginFault>>> {
-        loop {
-            if let Some(frame) = self.next_frame().map_err(OriginFault::Odd)? {
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            if self.is_over() {
-                return Poll::Ready(None);
-            }
-            match ready!(self.poll_more(cx)) {
-                Ok(0) if matches!(self.phase, Phase::UntilClose) => self.finish(),
-                Ok(0) => return Poll::Ready(Some(Err(OriginFault::Truncated))),
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "origin body");
-                    return Poll::Ready(Some(Err(OriginFault::Truncated)));
-                }
-            }
-        }
-    }
-
-    /// The body, if it is short, its length was announced, and all of it is here.
-    pub fn take_whole(&mut self) -> Option<Bytes> {
-        let Phase::Length(left) = self.phase else { return None };
-        if left > self.buffer.len().min(COPIED_MAX) as u64 {
-            return None;
-        }
-        let whole = self.take(left as usize);
-        self.finish();
-        Some(whole)
-    }
-
     /// Ends an exchange: whether another one may follow. Gives its memory back.
     pub fn rest(&mut self, now: Instant) -> bool {
         let keeps = self.keeps && self.is_over() && self.flushed;
         self.phase = Phase::Idle;
         self.rested = now;
-        keep_buffer(std::mem::take(&mut self.buffer));
+        buffers::put(std::mem::take(&mut self.buffer));
         if self.request.capacity() > REQUEST_KEPT {
             self.request = Vec::new();
         }
@@ -248,14 +213,14 @@ impl Bare {
     }
 
     /// Reads on; zero is the end of the connection.
-    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let wanted = match self.phase {
-            Phase::Length(left) => left.min(READ_MAX as u64) as usize,
-            Phase::Chunked(..) | Phase::UntilClose => READ_MAX,
-            _ => READ_HEAD,
+            Phase::Length(left) => left.min(buffers::LARGEST as u64) as usize,
+            Phase::Chunked(..) | Phase::UntilClose => buffers::LARGEST,
+            _ => buffers::FIRST,
         };
         if self.buffer.capacity() - self.buffer.len() < wanted.min(READ_MIN) {
-            self.buffer.reserve(wanted.max(READ_HEAD));
+            self.buffer.reserve(wanted.max(buffers::FIRST));
         }
         pin!(self.wire.read_buf(&mut self.buffer)).poll(cx)
     }
@@ -321,78 +286,6 @@ impl Bare {
         *answer.headers_mut() = fields;
         Ok(Some(answer))
     }
-
-    /// What of the body is in the buffer.
-    fn next_frame(&mut self) -> Result<Option<Frame<Bytes>>, &'static str> {
-        let ready = self.buffer.len();
-        let take = match &mut self.phase {
-            Phase::Trailers(trailers) => {
-                let trailers = std::mem::take(&mut **trailers);
-                self.finish();
-                return Ok(Some(Frame::trailers(trailers)));
-            }
-            Phase::Length(left) => {
-                let take = (*left).min(ready as u64) as usize;
-                *left -= take as u64;
-                take
-            }
-            Phase::UntilClose => ready,
-            Phase::Chunked(..) => {
-                self.advance()?;
-                match &mut self.phase {
-                    Phase::Chunked(_, data) => std::mem::take(data),
-                    // Done without another byte of data: its trailers, or nothing.
-                    Phase::Trailers(_) => return self.next_frame(),
-                    _ => 0,
-                }
-            }
-            Phase::Idle | Phase::Head | Phase::Done => 0,
-        };
-        if take == 0 {
-            return Ok(None);
-        }
-        let data = self.take(take);
-        if matches!(self.phase, Phase::Length(0)) {
-            self.finish();
-        }
-        // What comes next may be the end, which is then known with the last piece.
-        self.advance()?;
-        Ok(Some(Frame::data(data)))
-    }
-
-    /// Takes in what stands between the buffer's start and the next data of a chunk.
-    fn advance(&mut self) -> Result<(), &'static str> {
-        let Phase::Chunked(chunks, data) = &mut self.phase else { return Ok(()) };
-        if *data > 0 {
-            return Ok(());
-        }
-        let (around, next) = chunks.next(&self.buffer)?;
-        *data = next;
-        let done = chunks.is_done().then(|| chunks.trailers()).transpose()?;
-        self.buffer.advance(around);
-        match done {
-            Some(Some(trailers)) => self.phase = Phase::Trailers(Box::new(trailers)),
-            Some(None) => self.finish(),
-            None => {}
-        }
-        Ok(())
-    }
-
-    /// Short pieces are copied, long ones go with their part of the buffer.
-    fn take(&mut self, length: usize) -> Bytes {
-        if length > COPIED_MAX {
-            return self.buffer.split_to(length).freeze();
-        }
-        let piece = Bytes::copy_from_slice(self.buffer.get(..length).unwrap_or_default());
-        self.buffer.advance(length);
-        piece
-    }
-
-    /// The answer has ended. What comes after it is nobody's.
-    fn finish(&mut self) {
-        self.phase = Phase::Done;
-        self.keeps &= self.buffer.is_empty() && self.framing != Framing::Close;
-    }
 }
 
 /// The framing and the fields, which share the memory of `head`.
@@ -417,42 +310,11 @@ fn broken(error: &io::Error) -> OriginFault {
     })
 }
 
-thread_local! {
-    /// Read buffers between two exchanges, the warmest on top.
-    static BUFFERS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
-}
-
-fn buffer() -> BytesMut {
-    let kept = BUFFERS.try_with(|kept| kept.try_borrow_mut().ok()?.pop());
-    kept.ok().flatten().unwrap_or_else(|| BytesMut::with_capacity(READ_HEAD))
-}
-
-fn keep_buffer(mut buffer: BytesMut) {
-    buffer.clear();
-    if buffer.try_reclaim(READ_HEAD) && buffer.capacity() <= READ_MAX {
-        let _ = BUFFERS.try_with(|kept| {
-            if let Ok(mut kept) = kept.try_borrow_mut()
-                && kept.len() < BUFFERS_MAX
-            {
-                kept.push(buffer);
-            }
-        });
-    }
-}
-
 const CLOSED: &str = "the origin closed the connection without an answer";
 const RESET: &str = "the origin reset the connection";
-/// Bytes of the first read: a head, and often all of a short answer.
-const READ_HEAD: usize = 8 << 10;
-/// Bytes of one read of a long body.
-const READ_MAX: usize = 64 << 10;
 /// With less room than this more is made before a read.
 const READ_MIN: usize = 2 << 10;
-/// Pieces up to this long are copied.
-const COPIED_MAX: usize = 8 << 10;
 /// Room for a request's head that a resting connection may keep.
 const REQUEST_KEPT: usize = 2 << 10;
 /// Fields for which room is made at once.
 const FIELDS_ROOM: usize = 32;
-/// Buffers a thread keeps.
-const BUFFERS_MAX: usize = 16;

@@ -64,10 +64,10 @@ impl Server {
             let reused = idle.is_some();
             let link = match idle {
                 Some(link) => Ok(link),
-                None => self.open(cx).await,
+                None => Box::pin(self.open(cx)).await,
             };
             let link = match link {
-                Ok(link @ Link::Bare(_)) if !bare => self.with_hyper(link).await,
+                Ok(link @ Link::Bare(_)) if !bare => Box::pin(self.with_hyper(link)).await,
                 link => link,
             };
             let link = match link {
@@ -76,7 +76,10 @@ impl Server {
             };
             let ended = match link {
                 Link::Bare(_) => self.plainly(lease, link, request, (reused, patience)).await,
-                _ => self.by_hyper(lease, link, request, (reused, keep, patience)).await,
+                _ => {
+                    let how = (reused, keep, patience);
+                    Box::pin(self.by_hyper(lease, link, request, how)).await
+                }
             };
             match ended {
                 Ended::Raced(back, again) => (lease, request) = (back, again),

@@ -6,7 +6,7 @@
 //!                   '--> server: queue, one exchange          (server, exchange, lease, request)
 //!                          |--> pool: idle stack of this thread (pool, keeper, bell)
 //!                          |--> wire: TCP, Unix, TLS           (wire, tls, resolve)
-//!                          |--> bare: HTTP/1 without a body    (bare, head, chunks)
+//!                          |--> bare: HTTP/1 without a body    (bare, bare_body, head)
 //!                          '--> hyper: bodies, upgrades, HTTP/2 (link)
 //!                                 '--> guard: strict answers   (guard, answer, head, chunks)
 //! ```
@@ -18,9 +18,11 @@
 pub mod address;
 pub mod answer;
 mod bare;
+mod bare_body;
 mod bell;
 mod blame;
 mod body;
+mod buffers;
 mod check;
 mod chunks;
 mod dial;

@@ -217,7 +217,7 @@ async fn land(
             if let Some(total) = storable.large(order.place.policy()) {
                 let (storable, body) = (*storable, arrived.body);
                 let found = pieces::Found { lead, status, client, storable, total, body };
-                return pieces::begin(shared, order, found).await;
+                return Box::pin(pieces::begin(shared, order, found)).await;
             }
             let policy = order.place.policy();
             let (limit, pieces_from) = (policy.object_max, policy.pieces_from);
@@ -228,7 +228,7 @@ async fn land(
             let plain = storable.is_plain() && storable.expected_len.is_some_and(|n| n <= limit);
             match plain.then(|| body.take_whole()).flatten() {
                 Some(whole) => fill::at_once(shared, filling, *storable, whole),
-                None => fill::fill(shared, filling, *storable, body).await,
+                None => Box::pin(fill::fill(shared, filling, *storable, body)).await,
             }
         }
         Settlement::Freshen(entry) => {

@@ -11,6 +11,7 @@ mod exchange;
 mod fetch;
 mod fill;
 pub mod flights;
+mod follow;
 mod interim;
 mod log;
 mod memo;

@@ -53,7 +53,7 @@ pub(super) async fn alone(
     fwd: Fwd,
     detail: Option<&'static str>,
 ) -> Response<Body> {
-    send(visit, key, (Outgoing::empty(), None), fwd, detail).await
+    Box::pin(send(visit, key, (Outgoing::empty(), None), fwd, detail)).await
 }
 
 async fn send(
