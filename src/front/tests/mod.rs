@@ -3,6 +3,7 @@
 mod guard;
 mod http1;
 mod http2;
+mod later;
 mod limits;
 mod straight;
 mod tls;
@@ -56,6 +57,10 @@ impl Handler for Echo {
             }
             Err(error) => self.refuse(BrokenBody::fault_of(&error), conn),
         }
+    }
+
+    fn plain(&self, head: request::Parts, conn: &Arc<Connection>) -> Option<Answering<EchoBody>> {
+        later::plain(&head, conn)
     }
 
     fn refuse(&self, fault: Fault, _: Arc<Connection>) -> Response<EchoBody> {
