@@ -26,7 +26,7 @@ use crate::rules::entry::Entry;
 use crate::rules::fault::Fault;
 use crate::rules::forward::{self, Purpose};
 use crate::rules::key::Key;
-use crate::rules::settle::{self, AnswerHead, FillRequest, Settlement, Uncacheable};
+use crate::rules::settle::{self, AnswerHead, FillRequest, Settlement, Storable, Uncacheable};
 use crate::store::spool::Reader;
 use crate::store::window;
 
@@ -214,22 +214,7 @@ async fn land(
             relay(&lead, arrived, UNENDED, client);
         }
         Settlement::Store(storable) => {
-            if let Some(total) = storable.large(order.place.policy()) {
-                let (storable, body) = (*storable, arrived.body);
-                let found = pieces::Found { lead, status, client, storable, total, body };
-                return Box::pin(pieces::begin(shared, order, found)).await;
-            }
-            let policy = order.place.policy();
-            let (limit, pieces_from) = (policy.object_max, policy.pieces_from);
-            let key = order.key;
-            let filling = fill::Filling { lead, key, status, client, limit, pieces_from };
-            let limit = limit.min(shared.options.object_max);
-            let mut body = arrived.body;
-            let plain = storable.is_plain() && storable.expected_len.is_some_and(|n| n <= limit);
-            match plain.then(|| body.take_whole()).flatten() {
-                Some(whole) => fill::at_once(shared, filling, *storable, whole),
-                None => Box::pin(fill::fill(shared, filling, *storable, body)).await,
-            }
+            keep(shared, (lead, order), *storable, arrived.body, (status, client)).await;
         }
         Settlement::Freshen(entry) => {
             shared.memos.refresh_worked(hash);
@@ -270,6 +255,30 @@ async fn land(
             failed(shared, &lead, &order, fault, client);
         }
         Settlement::Reject(fault) => failed(shared, &lead, &order, fault, client),
+    }
+}
+
+/// Takes in what may be stored: in pieces, at once if all of it is here, or as it comes.
+async fn keep(
+    shared: &Arc<Shared>,
+    (lead, order): (Lead, Order),
+    storable: Storable,
+    mut body: OriginBody,
+    (status, client): (u16, Client),
+) {
+    if let Some(total) = storable.large(order.place.policy()) {
+        let found = pieces::Found { lead, status, client, storable, total, body };
+        return Box::pin(pieces::begin(shared, order, found)).await;
+    }
+    let policy = order.place.policy();
+    let (limit, pieces_from) = (policy.object_max, policy.pieces_from);
+    let key = order.key;
+    let filling = fill::Filling { lead, key, status, client, limit, pieces_from };
+    let limit = limit.min(shared.options.object_max);
+    let plain = storable.is_plain() && storable.expected_len.is_some_and(|n| n <= limit);
+    match plain.then(|| body.take_whole()).flatten() {
+        Some(whole) => fill::at_once(shared, filling, storable, whole),
+        None => Box::pin(fill::fill(shared, filling, storable, body)).await,
     }
 }
 

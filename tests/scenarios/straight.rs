@@ -119,3 +119,78 @@ fn another_variant_is_no_hit_over_http_2_either() {
     assert!(!client.get("/a").is_hit());
     assert_eq!(origin.count(), 3);
 }
+
+/// The fields; a date that the node wrote may be another one a second later.
+fn undated(answer: &Answer) -> Vec<(String, String)> {
+    assert!(answer.field("date").is_some(), "{}", answer.head);
+    sorted(answer).into_iter().filter(|(name, _)| name != "date").collect()
+}
+
+/// The answers to a miss both ways, each to a target of its own.
+#[track_caller]
+fn same_miss_both_ways(answer: impl Fn() -> Reply + Send + Sync + 'static) -> Answer {
+    let origin = Origin::start(move |_| answer());
+    let node = Node::before(&origin);
+    let mut client = node.client();
+    let short = client.get_with("/short", "User-Agent: u\r\n");
+    let after = client.get("/short/again");
+    let mut client = node.client();
+    let long = client.get_with("/long", &format!("User-Agent: u\r\n{LONG_WAY}"));
+    for other in [&after, &long] {
+        assert_eq!(short.head.lines().next(), other.head.lines().next());
+        assert_eq!(undated(&short), undated(other));
+        assert_eq!((&short.body, short.ended), (&other.body, other.ended));
+    }
+    assert_eq!(origin.count(), 3);
+    let (first, last) = (origin.request(0), origin.request(2));
+    for name in ["host", "user-agent", "via", "x-forwarded-proto", "te", "connection"] {
+        assert_eq!(first.field(name), last.field(name), "{name}");
+    }
+    short
+}
+
+#[test]
+fn a_miss_says_the_same_both_ways() {
+    let kept = "Cache-Control: max-age=60\r\n";
+    for (line, fields) in [
+        ("200 OK", kept),
+        ("200 OK", "Cache-Control: private\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"),
+        (
+            "200 OK",
+            "Cache-Control: max-age=60\r\nAge: 5\r\nSet-Cookie: a=b\r\nConnection: x\r\nX: y\r\n",
+        ),
+        ("404 Not Found", kept),
+        ("500 Internal Server Error", kept),
+        ("302 Found", "Location: /b\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"),
+        ("299 Odd", kept),
+    ] {
+        for body in [&b""[..], b"x", &[7; 5_000], &[8; 300_000]] {
+            let (line, fields, body) = (line.to_owned(), fields.to_owned(), body.to_vec());
+            let sent = body.clone();
+            let got = same_miss_both_ways(move || status(&line, &fields, &sent));
+            assert_eq!((got.body, got.ended), (body, Ended::Clean));
+        }
+    }
+}
+
+#[test]
+fn a_miss_without_a_length_says_the_same_both_ways() {
+    let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n";
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n");
+    assert_eq!(same_miss_both_ways(move || reply(&chunked)).body, b"abc");
+    let nothing = head.replace("200 OK", "204 No Content") + "\r\n";
+    assert_eq!(same_miss_both_ways(move || reply(&nothing)).body, b"");
+}
+
+#[test]
+fn a_miss_that_is_cut_off_is_cut_off_for_the_client_too() {
+    let origin = Origin::start(|_| {
+        let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\n";
+        reply(head).send("half").cut()
+    });
+    let node = Node::before(&origin);
+    for fields in ["", LONG_WAY] {
+        assert_ne!(node.client().get_with("/cut", fields).ended, Ended::Clean);
+    }
+    assert_eq!(origin.count(), 2, "nothing of it was kept");
+}

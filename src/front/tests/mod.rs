@@ -4,6 +4,7 @@ mod guard;
 mod http1;
 mod http2;
 mod http2_straight;
+mod later;
 mod limits;
 mod straight;
 mod tls;
@@ -52,6 +53,10 @@ impl Handler for Echo {
             }
             Err(error) => self.refuse(BrokenBody::fault_of(&error), conn),
         }
+    }
+
+    fn plain(&self, head: request::Parts, conn: &Arc<Connection>) -> Option<Answering<EchoBody>> {
+        later::plain(&head, conn)
     }
 
     fn refuse(&self, fault: Fault, _: Arc<Connection>) -> Response<EchoBody> {
