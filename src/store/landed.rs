@@ -5,14 +5,14 @@
 //! allocators. So long bodies get anonymous mappings of their own, which go back to the
 //! system when they are given up (6 % lost), and everything that only passes through on the
 //! way is of one size. What a disk hit brings up lies in memory just the same, so it is read
-//! into such a mapping too: on the heap it cost 60 MiB in a tier of 128. Mappings cost a
-//! system call that also brings the pages, once a fill; short bodies stay on the heap. If the
-//! system gives no mapping (their number is bounded), the heap serves.
+//! into such a mapping too: on the heap it cost 60 MiB in a tier of 128. Mappings are used
+//! again (`mapped`); short bodies stay on the heap. If the system gives no mapping (their
+//! number is bounded), the heap serves.
 
 use bytes::Bytes;
-use memmap2::{MmapMut, MmapOptions};
 use smallvec::SmallVec;
 
+use super::mapped::Mapped;
 use crate::rules::entry::BODY_MAPPED_MIN;
 
 /// Bodies from this length on lie in mappings; the weight of an entry knows it too.
@@ -56,13 +56,14 @@ pub fn land(pieces: Vec<Bytes>, total: u64, exact: bool) -> SmallVec<[Bytes; 1]>
 }
 
 /// A buffer of `len` bytes whose content `fill` makes in place, for what is read from disk.
+/// It may hold anything before: `fill` writes every byte of it or fails.
 ///
 /// # Errors
 /// What `fill` says.
 pub fn filled<E>(len: usize, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Bytes, E> {
     match mapping(len) {
         Some(mut map) => {
-            fill(&mut map)?;
+            fill(map.as_mut())?;
             Ok(Bytes::from_owner(map))
         }
         None => {
@@ -73,13 +74,9 @@ pub fn filled<E>(len: usize, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> R
     }
 }
 
-/// Memory of its own for a long body. All of it will be written, so all of it is asked for
-/// at once: one call instead of a page fault for every 4 KiB.
-fn mapping(len: usize) -> Option<MmapMut> {
-    if len < MAPPED_MIN {
-        return None;
-    }
-    MmapOptions::new().len(len).populate().map_anon().ok()
+/// Memory of its own for a long body.
+fn mapping(len: usize) -> Option<Mapped> {
+    if len < MAPPED_MIN { None } else { Mapped::new(len) }
 }
 
 struct Buffer {
@@ -90,7 +87,7 @@ struct Buffer {
 
 enum Memory {
     Heap(Vec<u8>),
-    Mapped(MmapMut),
+    Mapped(Mapped),
 }
 
 impl Buffer {
@@ -112,7 +109,7 @@ impl Buffer {
         match &mut self.memory {
             Memory::Heap(heap) => heap.extend_from_slice(now),
             Memory::Mapped(map) => {
-                if let Some(place) = map.get_mut(self.filled..self.filled + now.len()) {
+                if let Some(place) = map.as_mut().get_mut(self.filled..self.filled + now.len()) {
                     place.copy_from_slice(now);
                 }
             }

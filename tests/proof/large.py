@@ -13,6 +13,7 @@ import http.client
 import http.server
 import os
 import random
+import socket
 import socketserver
 import subprocess
 import sys
@@ -35,6 +36,11 @@ class Origin(http.server.BaseHTTPRequestHandler):
     total = 0
     sent = 0
     asked = 0
+
+    def setup(self):
+        # What lies in the system's buffers counts as sent: little of it.
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 256 << 10)
+        super().setup()
 
     def do_GET(self):
         Origin.asked += 1
@@ -77,6 +83,8 @@ def free_port():
 def read(port, first, last, total, pause=0.0, stop=None):
     """Reads a range and checks every byte; returns how many came."""
     wire = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    wire.connect()
+    wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 << 10)
     wire.request("GET", "/film", headers={"Range": f"bytes={first}-{'' if last is None else last}"})
     answer = wire.getresponse()
     assert answer.status == 206, answer.status
@@ -128,7 +136,10 @@ def main():
             read(port, place, None, total, stop=2 << 20)
         time.sleep(2)
         print(f"3 seeks of 2 MiB: {Origin.sent >> 20} MiB from the origin", flush=True)
-        assert Origin.sent < 64 << 20
+        # The node stops reading; the system's buffer for its socket may fill all the same.
+        with open("/proc/sys/net/ipv4/tcp_rmem") as limits:
+            buffer = int(limits.read().split()[2])
+        assert Origin.sent < 3 * (buffer + (8 << 20)), "a seek pulls the file"
         crawl = threading.Thread(
             target=read, args=(port, 0, None, total, 0.2, 100 << 20), daemon=True)
         crawl.start()

@@ -79,6 +79,14 @@ impl Health {
         inner.state = state;
     }
 
+    /// The directory has joined: in service, unless it has been taken out meanwhile.
+    pub fn joined(&self) {
+        let mut inner = self.inner.lock();
+        if inner.state == State::Joining {
+            inner.state = State::Ready;
+        }
+    }
+
     /// Counts a fault at monotonic `now_ms`. Answers true when this one takes the
     /// directory out.
     pub fn fault(&self, now_ms: u64, error: &io::Error) -> bool {
@@ -125,4 +133,25 @@ pub fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_taken_out_while_it_joins_stays_out() {
+        let health = Health::new(2);
+        assert!(health.take_out("by hand".to_owned()));
+        health.joined();
+        assert_eq!(health.state(), State::Out);
+        let health = Health::new(2);
+        let broken = io::Error::other("broken");
+        assert!(!health.fault(1, &broken) && health.fault(2, &broken));
+        health.joined();
+        assert_eq!((health.state(), health.last_fault()), (State::Out, Some("broken".to_owned())));
+        health.set(State::Joining);
+        health.joined();
+        assert_eq!(health.state(), State::Ready);
+    }
 }

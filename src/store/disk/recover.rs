@@ -16,7 +16,6 @@ use super::active::{self, Active, Done, Unsynced};
 use super::device::{Device, DeviceFile, read_full};
 use super::directory::{Directory, Segment};
 use super::format::{Flaw, HEADER, Kind};
-use super::health::State;
 use super::index::{Place, print_of};
 use super::marks::Mark;
 use super::queue::ALL_VARIANTS;
@@ -81,7 +80,7 @@ pub(super) fn recover(dir: &Arc<Directory>) -> io::Result<Writer> {
     let bury = |hash| {
         dir.index.remove(print_of(hash));
     };
-    dir.queue.join(bury, || dir.health.set(State::Ready));
+    dir.queue.join(bury, || dir.health.joined());
     let (path, objects, segments) = (dir.path.display(), dir.index.len(), dir.segments.len());
     tracing::info!(%path, objects, segments, took_ms = started.elapsed().as_millis() as u64,
         "disk directory joined");

@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+"""Real file systems that fail under the running node: full, turned read-only, gone.
+
+    sudo tests/proof/devices.py [--brink target/release/brink]
+
+A tmpfs smaller than the limit of its directory (ENOSPC for real): what it holds must turn
+over. The same one filled by somebody else: writes are shed and come back. An ext4 on a loop
+device that is shut down under the node, as the kernel does after errors (EROFS on writes):
+taken out, said in log, metrics and readiness, put back with a fresh file system in its place.
+All the while every request is answered with 200 and the right bytes. Mounts in a namespace of
+its own, which needs root; the only proof here that does.
+"""
+
+import argparse
+import http.client
+import http.server
+import json
+import os
+import random
+import shutil
+import socket
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+BODY = 100_000
+NOISE = random.Random(3).randbytes(BODY * 2)
+
+
+def body(name):
+    start = name * 7919 % BODY
+    return NOISE[start:start + BODY]
+
+
+class Origin(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        data = body(int(self.path.rsplit("/", 1)[1]))
+        self.send_response(200)
+        self.send_header("Cache-Control", "max-age=86400")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+class Threads(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads = True
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(*command):
+    subprocess.run(command, check=True)
+
+
+class Node:
+    """The program with one disk directory of 256 MiB at most."""
+
+    def __init__(self, brink, work, store, origin):
+        self.port, self.admin_port = free_port(), free_port()
+        config, self.log = os.path.join(work, "node.toml"), os.path.join(work, "log")
+        with open(config, "w") as out:
+            out.write(f"""
+[[listen]]
+addr = "127.0.0.1:{self.port}"
+[node]
+confine = false
+[memory]
+capacity = "1MiB"
+[disk]
+admit = "all"
+segment = "4MiB"
+[[disk.directory]]
+path = "{store}"
+capacity = "256MiB"
+[admin]
+addr = "127.0.0.1:{self.admin_port}"
+token_file = "{work}/token"
+[log]
+access = "off"
+[[origin]]
+name = "app"
+servers = ["http://127.0.0.1:{origin}"]
+[[site]]
+origin = "app"
+""")
+        self.process = subprocess.Popen([brink, "run", "--config", config],
+                                        stderr=open(self.log, "w"))
+        self.until("the disk has joined", lambda: self.state() == "ready")
+
+    def until(self, what, holds):
+        for _ in range(1_200):
+            try:
+                if holds():
+                    return
+            except OSError:
+                pass
+            time.sleep(0.05)
+        raise SystemExit(f"in vain: {what}\n{open(self.log).read()}")
+
+    def admin(self, method, path, sent=None):
+        with open(os.path.join(os.path.dirname(self.log), "token")) as file:
+            token = file.read().split()[-1]
+        wire = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=30)
+        fields = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        wire.request(method, path, sent and json.dumps(sent), fields)
+        answer = wire.getresponse()
+        text = answer.read().decode()
+        wire.close()
+        return answer.status, text
+
+    def disk(self):
+        return json.loads(self.admin("GET", "/v1/disk")[1])["directories"][0]
+
+    def state(self):
+        return self.disk()["state"]
+
+    def count(self, name):
+        return self.disk()["counters"][name]
+
+    def ask(self, names):
+        """Every answer is right; how many were hits."""
+        wire, hits = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30), 0
+        for name in names:
+            wire.request("GET", f"/o/{name}", headers={"Host": "devices.test"})
+            answer = wire.getresponse()
+            data = answer.read()
+            assert answer.status == 200 and data == body(name), (name, answer.status, len(data))
+            hits += "; hit" in (answer.getheader("Cache-Status") or "")
+        wire.close()
+        return hits
+
+
+def full(node, mount):
+    node.ask(range(1_500))
+    node.until("all is written", lambda: node.disk()["queued_bytes"] == 0)
+    hits, old = node.ask(range(1_499, 1_299, -1)), node.ask(range(50))
+    shed = node.count("writes_shed")
+    assert hits > 150 and old < 10 and node.state() == "ready", (hits, old, node.disk())
+    print(f"a device of 96 MiB under a limit of 256: 150 MB through it, hits among the newest "
+          f"200 {hits}, among the oldest 50 {old}, {shed} writes shed")
+    kept = node.disk()["records"]
+    room = os.statvfs(mount)
+    with open(f"{mount}/mine", "wb") as mine:
+        os.posix_fallocate(mine.fileno(), 0, room.f_bavail * room.f_bsize)
+    for turn in range(6):
+        node.ask(range(2_000 + 100 * turn, 2_100 + 100 * turn))
+        time.sleep(1.1)
+    more, state = node.count("writes_shed") - shed, node.state()
+    print(f"filled by somebody else: 600 answers, {more} writes shed, "
+          f"{node.disk()['records']} of {kept} records kept, state {state}")
+    assert state == "ready"
+    os.unlink(f"{mount}/mine")
+    written = node.count("written")
+    time.sleep(1.1)
+    node.ask(range(4_000, 4_200))
+    node.until("writes resume", lambda: node.count("written") > written + 100)
+
+
+def read_only(node, mount, image):
+    node.ask(range(300))
+    run("mount", "-o", "remount,abort", mount)
+    name = iter(range(10_000, 1_000_000))
+    node.until("it is out", lambda: node.ask([next(name) for _ in range(50)]) is not None
+               and node.state() == "out")
+    ready = node.admin("GET", "/readyz")
+    metrics = [line for line in node.admin("GET", "/metrics")[1].splitlines()
+               if line.startswith("brink_disk_up{")]
+    said = [line for line in open(node.log) if "taken out" in line]
+    print(f"turned read-only: {next(name) - 10_000} answers, then {ready[1].split(chr(10))[1]!r}, "
+          f"{metrics[0].rsplit(' ', 1)[1]} in the metrics, said {len(said)} times in the log")
+    assert ready[0] == 200 and metrics[0].endswith(" 0.0") and len(said) == 1
+    held = lambda: [one for one in os.listdir(f"/proc/{node.process.pid}/fd")
+                    if f"{mount}/store/segments" in os.readlink(f"/proc/{node.process.pid}/fd/{one}")]
+    node.until("its files are let go", lambda: not held())
+    purge = lambda: node.admin("POST", "/v1/purge", {"tags": ["any"]})[0]
+    refused = purge()
+    assert refused >= 500, "a purge that cannot be kept is not acknowledged"
+    # The ledger of purges, in the first directory, is the one file that stays open.
+    run("umount", "--lazy", mount)
+    run("mkfs.ext4", "-q", "-F", image)
+    run("mount", "-o", "loop", image, mount)
+    node.admin("PUT", "/v1/disk", {"directory": f"{mount}/store", "state": "ready"})
+    node.until("it is back", lambda: node.state() == "ready")
+    node.ask(range(100))
+    node.until("it is written", lambda: node.disk()["queued_bytes"] == 0)
+    hits = node.ask(range(100))
+    print(f"purge meanwhile: {refused}; put back on a new file system: {hits} hits of 100, "
+          f"purge {purge()}")
+    assert hits > 90
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--brink", default="target/release/brink")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        raise SystemExit("this mounts file systems and needs root")
+    if "BRINK_DEVICES" not in os.environ:
+        os.environ["BRINK_DEVICES"] = "own namespace"
+        os.execvp("unshare", ["unshare", "-m", sys.executable] + sys.argv)
+    origin = Threads(("127.0.0.1", 0), Origin)
+    threading.Thread(target=origin.serve_forever, daemon=True).start()
+    for prove in (full, read_only):
+        work = tempfile.mkdtemp(prefix="brink-devices-")
+        mount, image = os.path.join(work, "mount"), os.path.join(work, "image")
+        os.mkdir(mount)
+        if prove is full:
+            run("mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", mount)
+        else:
+            with open(image, "wb") as out:
+                out.truncate(160 << 20)
+            run("mkfs.ext4", "-q", "-F", image)
+            run("mount", "-o", "loop", image, mount)
+        node = Node(options.brink, work, f"{mount}/store", origin.server_port)
+        try:
+            prove(node, *((mount,) if prove is full else (mount, image)))
+            node.process.terminate()
+            assert node.process.wait() == 0
+        finally:
+            node.process.kill()
+            node.process.wait()
+            subprocess.run(["umount", mount], check=False)
+            shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
