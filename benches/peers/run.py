@@ -208,11 +208,13 @@ def main():
     parser.add_argument("--brink", default=os.path.join(ROOT, "target/release/brink"))
     parser.add_argument("--floor", default=os.path.join(ROOT, "target/release/examples/floor"))
     parser.add_argument("--pace", default=os.path.join(ROOT, "target/release/examples/pace"))
+    parser.add_argument("--ports", type=int, default=0, help="added to every port")
     parser.add_argument("--work", help="directory for what the servers write, by default /tmp")
     parser.add_argument("--out", default=os.path.join(ROOT, "benches/peers"))
     options = parser.parse_args()
     options.only = [name for name in options.only.split(",") if name != "none"]
     options.extras = [name for name in options.extras.split(",") if name != "none"]
+    servers.shift(options.ports)
     if options.quick:
         options.rounds, options.seconds, options.extras = 1, 2, []
     if options.install:

@@ -33,6 +33,21 @@ def wait_port(port, process):
     return False
 
 
+def taken(port):
+    """Whether somebody listens there already."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def shift(by):
+    """Moves all ports, for a second runner on the same machine."""
+    global ORIGIN_PORT
+    ORIGIN_PORT += by
+    for kind in [Origin] + ALL:
+        kind.port += by
+        kind.tls_port += by if kind.tls_port else 0
+
+
 class Server:
     """A running server pinned to one core; its CPU time includes all its children."""
 
@@ -70,6 +85,11 @@ class Server:
         return os.environ.copy()
 
     def start(self, cores="0", settle=0.5):
+        # Several servers can share a port (SO_REUSEPORT): then a stranger would answer a part
+        # of the requests and its work would be in no figure.
+        for port in filter(None, (self.port, self.tls_port)):
+            if taken(port):
+                raise RuntimeError(f"{self.name}: port {port} is taken by somebody else")
         out = open(os.path.join(self.dir, "output"), "ab")
         self.process = subprocess.Popen(
             ["taskset", "-c", cores] + self.command(), stdout=out, stderr=out,

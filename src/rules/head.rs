@@ -70,7 +70,7 @@ impl Head {
     }
 
     /// The same in a block of its own. A shared block keeps its count of owners beside it
-    /// for as long as it lives, which is 32 bytes an object once it is stored.
+    /// for as long as it lives, an allocation more for each object that is stored.
     pub fn apart(&self) -> Head {
         Head { status: self.status, block: Bytes::copy_from_slice(&self.block) }
     }
