@@ -12,8 +12,8 @@
 //! sums them in a logarithm of steps.
 //!
 //! One sample is one draw: the curve is the mean of five of this rate (of short traces, up
-//! to sixty) with different hashes, and the half-width of its interval the standard deviation among them (2.2
-//! standard errors of the mean of five).
+//! to sixty) with different hashes, and the half-width of its interval the standard
+//! deviation among them (2.2 standard errors of the mean of five).
 
 use std::collections::HashMap;
 
