@@ -269,7 +269,7 @@ impl Curve {
             write(path, report::curve_csv(&curves))?;
         }
         if let Some(path) = &self.html {
-            let about = describe(&trace, &summary).trim_end().to_owned() + ". " + &advice;
+            let about = describe(&trace, &summary).trim_end().replace('\n', ". ") + ". " + &advice;
             write(path, figure::page("Miss ratio by cache size", &about, &curves, now))?;
         }
         if self.json {

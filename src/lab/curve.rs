@@ -11,9 +11,9 @@
 //! same key; the cache hits it if it is larger. A Fenwick tree over the sampled requests
 //! sums them in a logarithm of steps.
 //!
-//! One sample is one draw: the curve is the mean of five of this rate with different
-//! hashes, and the half-width of its interval the standard deviation among them (2.2
-//! standard errors of the mean).
+//! One sample is one draw: the curve is the mean of five of this rate (of short traces, up
+//! to sixty) with different hashes, and the half-width of its interval the standard
+//! deviation among them (2.2 standard errors of the mean of five).
 
 use std::collections::HashMap;
 
@@ -71,16 +71,22 @@ pub fn curve(trace: &Trace, sampling: Sampling, weigh: Weigh, sizes: &[u64]) -> 
     let objects = trace.objects().max(1) as f64;
     let mean = trace.footprint() as f64 / objects;
     let rate = sampling.rate.min(sampling.keys_max.map_or(1.0, |keys| keys as f64 / objects));
-    let draws = if rate < 1.0 { DRAWS } else { 1 };
+    // Short traces, whose samples differ more, can afford more of them.
+    let sampled = (trace.requests.len() as f64 * rate).max(1.0);
+    let wanted = ((DRAWN_MIN / sampled) as u64).clamp(DRAWS.0, DRAWS.1);
+    let draws = if rate < 1.0 { wanted } else { 1 };
     let draw = |seed| whole.estimate(&drawn(trace, rate, mean, seed), sizes);
     let samples: Vec<Vec<Point>> = (0..draws).map(draw).collect();
     let mut points = vec![Point::default(); sizes.len()];
     spread(&samples, 1.0, &mut points);
+    whole.clamp(&mut points);
     points
 }
 
-/// Samples whose mean is the curve.
-const DRAWS: u64 = 5;
+/// Samples whose mean is the curve: at least, at most.
+const DRAWS: (u64, u64) = (5, 60);
+/// Requests that all samples together should have.
+const DRAWN_MIN: f64 = 200_000.0;
 /// Parts of a recorded sample whose spread gives the interval.
 const PARTS: u32 = 4;
 
@@ -89,6 +95,7 @@ const PARTS: u32 = 4;
 fn recorded(trace: &Trace, sample: &Sampled, whole: &Whole, sizes: &[u64]) -> Vec<Point> {
     let kept: Vec<Kept> = first_shares(trace, |_, size| sample.share(size));
     let mut points = whole.estimate(&kept, sizes);
+    whole.clamp(&mut points);
     if sample.rate >= 1.0 {
         return points;
     }
@@ -169,6 +176,15 @@ struct Whole {
 }
 
 impl Whole {
+    /// Ratios within what is possible. Of the mean and not of each sample: cutting off what
+    /// one of them is too high would make the mean too low.
+    fn clamp(&self, points: &mut [Point]) {
+        for point in points {
+            point.objects = point.objects.clamp(self.floor.0.min(1.0), 1.0);
+            point.bytes = point.bytes.clamp(self.floor.1.min(1.0), 1.0);
+        }
+    }
+
     fn estimate(&self, kept: &[Kept], sizes: &[u64]) -> Vec<Point> {
         let mut tree = Fenwick(vec![0.0; kept.len() + 1]);
         let mut last: HashMap<u32, (usize, f64)> = HashMap::new();
@@ -194,13 +210,10 @@ impl Whole {
                 hits += count;
                 hit_bytes += bytes;
             }
-            let missed = |hits: f64, all: f64, floor: f64| {
-                (1.0 - hits / all.max(1.0)).clamp(floor.min(1.0), 1.0)
-            };
             Point {
                 size: *size,
-                objects: missed(hits, self.asked, self.floor.0),
-                bytes: missed(hit_bytes, self.bytes, self.floor.1),
+                objects: 1.0 - hits / self.asked.max(1.0),
+                bytes: 1.0 - hit_bytes / self.bytes.max(1.0),
                 ..Point::default()
             }
         };

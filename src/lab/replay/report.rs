@@ -100,6 +100,12 @@ pub struct Report {
     pub hit_ratio_by_status: f64,
     /// Share of bytes in them.
     pub byte_hit_ratio_by_status: f64,
+    /// Share of requests that needed no fetch of their own by what the node says: hits, and
+    /// those that waited for the fetch of another client (collapsed). A simulator, which
+    /// knows no time between request and answer, calls both hits.
+    pub spared_ratio_by_status: f64,
+    /// Share of bytes in them.
+    pub byte_spared_ratio_by_status: f64,
     /// Share of requests for which the origin sent no body.
     pub hit_ratio_by_origin: f64,
     /// Share of bytes that the origin did not send.
@@ -142,9 +148,11 @@ impl Report {
         let outcomes: Vec<Line> = Outcome::ALL.iter().zip(counts).map(line).collect();
         let requests: u64 = outcomes.iter().map(|line| line.requests).sum();
         let bytes: u64 = outcomes.iter().map(|line| line.bytes).sum();
-        let hits = outcomes.iter().filter(|line| line.outcome == "hit");
-        let (hit, hit_bytes) =
-            hits.fold((0, 0), |(hit, bytes), line| (hit + line.requests, bytes + line.bytes));
+        let sum = |name: &str| {
+            let lines = outcomes.iter().filter(|line| line.outcome == name);
+            lines.fold((0, 0), |(count, bytes), line| (count + line.requests, bytes + line.bytes))
+        };
+        let ((hit, hit_bytes), (waited, waited_bytes)) = (sum("hit"), sum("collapsed"));
         let share = |part: u64, all: u64| part as f64 / all.max(1) as f64;
         Report {
             requests,
@@ -154,6 +162,8 @@ impl Report {
             error_samples: Vec::new(),
             hit_ratio_by_status: share(hit, requests),
             byte_hit_ratio_by_status: share(hit_bytes, bytes),
+            spared_ratio_by_status: share(hit + waited, requests),
+            byte_spared_ratio_by_status: share(hit_bytes + waited_bytes, bytes),
             hit_ratio_by_origin: 1.0 - share(origin.bodies, requests),
             byte_hit_ratio_by_origin: 1.0 - share(origin.bytes, bytes),
             origin,
@@ -178,6 +188,7 @@ impl Report {
         let percent = |share: f64| format!("{:.2} %", share * 100.0);
         for (name, requests, bytes) in [
             ("hits by Cache-Status", self.hit_ratio_by_status, self.byte_hit_ratio_by_status),
+            ("hits or collapsed", self.spared_ratio_by_status, self.byte_spared_ratio_by_status),
             ("not by the origin", self.hit_ratio_by_origin, self.byte_hit_ratio_by_origin),
         ] {
             let _ = writeln!(out, "{name:<21} {:>10} {:>9}", percent(requests), percent(bytes));

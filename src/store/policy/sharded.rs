@@ -116,17 +116,23 @@ impl<V: Default + Clone> Sharded<V> {
         change: impl FnOnce(Option<&V>) -> Change<V>,
         victims: &mut Vec<Evicted<V>>,
     ) -> Option<(V, u64)> {
+        let mut tight = false;
         let (before, new_weight) = {
             let mut shard = self.shard(key).lock();
             match change(shard.peek(key)) {
                 Change::Keep => (None, None),
                 Change::Remove => (shard.remove(key), None),
                 Change::Store(value, weight) => {
+                    let others = victims.len();
                     let before = shard.put(key, value, weight, victims);
+                    tight = victims.len() > others;
                     (before, Some(weight))
                 }
             }
         };
+        if tight {
+            self.wake();
+        }
         // A replacement is no request: the get that found the old value was one.
         if let (None, Some(weight)) = (&before, new_weight) {
             self.observe(key, weight, victims);
@@ -187,6 +193,16 @@ impl<V: Default + Clone> Sharded<V> {
         let shift = 128 - self.shards.len().ilog2();
         let index = if shift == 128 { 0 } else { (key >> shift) as usize };
         &self.shards[index]
+    }
+
+    /// The shadows rest while everything fits.
+    fn wake(&self) {
+        let Some(tuner) = &self.tuner else { return };
+        if Tuner::rests(self.mask.load(Ordering::Relaxed)) {
+            let mut tuner = tuner.lock();
+            tuner.wake();
+            self.mask.store(tuner.mask(), Ordering::Relaxed);
+        }
     }
 
     fn observe(&self, key: u128, weight: u64, victims: &mut Vec<Evicted<V>>) {

@@ -9,9 +9,11 @@
 //!
 //! The sample is halved whenever the shadows hold more than `YOUNG_RESIDENTS_MAX` keys, and
 //! after a while, when the choice has been made often enough, more than
-//! `GROWN_RESIDENTS_MAX`. A small cache is modelled exactly, a large one by some hundred keys,
-//! and the cost falls with the size of the cache: memory stays under a MiB, and time under a
-//! hundredth of that of a request (`benches/README.md`).
+//! `GROWN_RESIDENTS_MAX`, or still a large share of the keys. A small cache is modelled
+//! exactly at first, a large one by some hundred keys, and the cost falls with the size of
+//! the cache: memory stays under a MiB, and time under a hundredth of that of a request
+//! (`benches/hit-ratio.md`). While everything fits there is nothing to choose: the shadows
+//! rest until the cache gives something up.
 //!
 //! Rejected: shadows on a fixed eighth of the keys. With caches of a few hundred objects
 //! they chose wrongly (a miss ratio 0.6 points worse on a web trace).
@@ -24,6 +26,9 @@ use super::tuning::{CANDIDATES, Tuning};
 const YOUNG_RESIDENTS_MAX: usize = 4096;
 /// And after `YOUNG_WINDOWS` decisions.
 const GROWN_RESIDENTS_MAX: usize = 1024;
+/// From then on no more than an eighth of the keys, if that leaves enough of them.
+const GROWN_HALVINGS: u32 = 3;
+const GROWN_RESIDENTS_MIN: usize = 256;
 const YOUNG_WINDOWS: u32 = 64;
 /// Sampled requests between two decisions.
 const WINDOW: u64 = 2048;
@@ -42,8 +47,14 @@ pub struct Tuner {
     requests: u64,
     windows: u32,
     leader: usize,
+    /// Whether a shadow had to give something up since the last decision.
+    tight: bool,
+    resting: bool,
     discarded: Vec<Evicted<()>>,
 }
+
+/// The mask of which no key is in the sample.
+const NOTHING: u64 = u64::MAX;
 
 impl Tuner {
     /// Shadows of a cache of `capacity` bytes.
@@ -57,18 +68,30 @@ impl Tuner {
             requests: 0,
             windows: 0,
             leader: 0,
+            tight: false,
+            resting: false,
             discarded: Vec::new(),
         }
     }
 
     /// The keys of the sample are those with none of these bits.
     pub fn mask(&self) -> u64 {
-        (1 << self.halvings) - 1
+        if self.resting { NOTHING } else { (1 << self.halvings) - 1 }
+    }
+
+    /// Whether a tuner with this mask rests.
+    pub fn rests(mask: u64) -> bool {
+        mask == NOTHING
+    }
+
+    /// The cache has given something up: from now on there is something to choose.
+    pub fn wake(&mut self) {
+        self.resting = false;
     }
 
     /// Whether a key is in the sample of this mask.
     pub fn samples(mask: u64, key: u128) -> bool {
-        (key >> 64) as u64 & mask == 0
+        (key >> 64) as u64 & mask == 0 && mask != NOTHING
     }
 
     /// The settings in the lead, as an index into [`CANDIDATES`].
@@ -88,12 +111,16 @@ impl Tuner {
                 *score += 1.0;
             } else {
                 shadow.put(key, (), weight, &mut self.discarded);
+                self.tight |= !self.discarded.is_empty();
                 self.discarded.clear();
             }
         }
         self.requests += 1;
-        let young = self.windows < YOUNG_WINDOWS;
-        let most = if young { YOUNG_RESIDENTS_MAX } else { GROWN_RESIDENTS_MAX };
+        let most = match (self.windows < YOUNG_WINDOWS, self.halvings < GROWN_HALVINGS) {
+            (true, _) => YOUNG_RESIDENTS_MAX,
+            (false, true) => GROWN_RESIDENTS_MIN,
+            (false, false) => GROWN_RESIDENTS_MAX,
+        };
         if self.shadows.iter().any(|shadow| shadow.len() > most) {
             self.halve();
         }
@@ -103,6 +130,7 @@ impl Tuner {
     fn decide(&mut self) -> Option<Tuning> {
         self.requests = 0;
         self.windows = self.windows.saturating_add(1);
+        self.resting = !std::mem::take(&mut self.tight);
         let mut best = self.leader;
         let mut to_beat = self.scores[best] * LEAD;
         for (candidate, score) in self.scores.iter().enumerate() {
@@ -120,7 +148,7 @@ impl Tuner {
 
     fn halve(&mut self) {
         self.halvings += 1;
-        let mask = self.mask();
+        let mask = (1 << self.halvings) - 1;
         let capacity = self.capacity >> self.halvings;
         for shadow in &mut self.shadows {
             shadow.resample(capacity, |key| Tuner::samples(mask, key), &mut self.discarded);
