@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::active::{Active, BATCH, Done, Publish};
+use super::active::{Active, BATCH, Done, Publish, Unsynced};
 use super::device::write_full;
 use super::directory::{Directory, Segment};
 use super::format::{ALIGN, Header, Kind, encode_front};
@@ -38,6 +38,11 @@ pub(super) struct Writer {
     pub(super) active: Option<Active>,
     /// Reclaimed segments whose files readers may still hold, with their sizes.
     pub(super) retired: Vec<(Weak<Segment>, u64)>,
+    /// Left after a fault, or found unsealed at a start: part of the next sync.
+    pub(super) unsynced: Vec<Unsynced>,
+    /// Segments given up whose files could not be removed yet: serials and sizes. Until they
+    /// are, nothing more is reclaimed, because tombstones for their records would go too.
+    pub(super) leftover: Vec<(u64, u64)>,
     /// Bytes of files that are not ours to touch.
     pub(super) foreign_bytes: u64,
     pub(super) next_serial: u64,
@@ -63,6 +68,7 @@ impl Writer {
                 Next::Idle => {
                     self.bury_rest();
                     self.flush();
+                    self.remove_leftover();
                     self.count_used();
                     patience = PATIENCE;
                 }
@@ -110,7 +116,10 @@ impl Writer {
             }
             Job::Sync(done) => {
                 self.bury_rest();
-                let good = self.flush() && self.sync_active() && self.unburied.is_empty();
+                let good = self.flush()
+                    && self.sync_active()
+                    && self.remove_leftover()
+                    && self.unburied.is_empty();
                 let _ = done.send(good);
             }
         }
@@ -214,13 +223,19 @@ impl Writer {
     pub(super) fn abandon(&mut self, doing: &str, error: &io::Error) {
         self.trouble(doing, error);
         let Some(active) = self.active.take() else { return };
+        let (segment, lost) = (active.segment.clone(), active.lost());
+        self.unsynced.push(Unsynced { segment, lost });
         for lost in active.waiting {
             match lost {
                 Publish::Put { hash, variant, payload, .. } => {
                     self.give_up(hash, variant, &payload);
                 }
                 Publish::Buried { hash, variant } => self.unburied.push((hash, variant)),
-                Publish::Moved { .. } | Publish::Nothing => {}
+                // It may be whole on disk, where the index does not know of it.
+                Publish::Moved { print, variant, .. } => {
+                    self.unburied.push((u128::from(print) << 64, variant));
+                }
+                Publish::Nothing => {}
             }
         }
         self.done.push_back(Done { segment: active.segment });
@@ -361,7 +376,8 @@ impl Writer {
         let done: u64 = self.done.iter().map(|done| done.segment.size).sum();
         let retired: u64 = self.retired.iter().map(|(_, size)| size).sum();
         let active = self.active.as_ref().map_or(0, |active| active.segment.size);
-        done + retired + active + self.foreign_bytes
+        let leftover: u64 = self.leftover.iter().map(|(_, size)| size).sum();
+        done + retired + active + leftover + self.foreign_bytes
     }
 
     pub(super) fn count_used(&mut self) {

@@ -22,6 +22,7 @@ mod crash;
 mod faults;
 mod figures;
 mod index;
+mod lend;
 mod model;
 mod offline;
 mod purges;
