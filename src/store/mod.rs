@@ -4,7 +4,6 @@ pub mod disk;
 pub mod landed;
 pub mod ledger_file;
 mod mapped;
-mod mapped;
 pub mod memory;
 pub mod policy;
 pub mod spool;
