@@ -1,4 +1,5 @@
-//! How many bytes a directory may take: its limit, or less where the device has less.
+//! Room for the next segment: within the limit of the directory, or less where the device
+//! has less.
 //!
 //! A device that is full before its directory's limit is reached says so when a segment is
 //! made. Then the oldest one is given up for it, once: if that was enough, what is in use
@@ -6,8 +7,21 @@
 //! a limit. If it was not, somebody else takes the space, and giving up one segment after
 //! the other would only lose them: writes are shed until there is room again.
 
-use super::directory::Directory;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
+use super::active::Active;
+use super::device::write_full;
+use super::directory::{Directory, Segment};
+use super::health::is_full;
+use super::segment::{SegmentHeader, file_name};
+use super::writer::Writer;
+
+/// How long the writer waits for readers of reclaimed files, for each segment it makes.
+const READERS_WAIT: Duration = Duration::from_millis(50);
+/// How long writes are shed when readers hold everything.
+const HELD_PAUSE_MS: u64 = 100;
 /// How long what was found out is believed.
 const BELIEVED_MS: u64 = 600_000;
 
@@ -46,5 +60,96 @@ impl Room {
     /// A segment was made: there is room.
     pub(super) fn made(&mut self) {
         self.in_vain = false;
+    }
+}
+
+impl Writer {
+    /// Makes the next segment, and room for the one after it.
+    pub(super) fn open_next(&mut self) -> bool {
+        let size = self.dir.segment_len;
+        if !self.shrink_to(self.room.limit(&self.dir)) {
+            return false;
+        }
+        let mut made = self.make_segment();
+        if made.as_ref().is_err_and(is_full) && self.room.may_yield() && self.reclaim_oldest() {
+            // The device is smaller than its limit says: what it holds must turn over all
+            // the same, or the oldest would stay for ever and nothing new come in.
+            let mut patience = READERS_WAIT;
+            while !self.wait_for_readers(&mut patience) {}
+            made = self.make_segment();
+            let used = self.used() + size;
+            self.room.yielded(made.is_ok().then_some(used), &self.dir);
+        }
+        match made {
+            Ok(segment) => {
+                self.active = Some(Active::empty(segment));
+                self.room.made();
+                let limit = self.room.limit(&self.dir);
+                while self.used() + size > limit && self.retired.is_empty() {
+                    if !self.reclaim_oldest() {
+                        break;
+                    }
+                }
+                self.count_used();
+                self.active.is_some()
+            }
+            Err(error) => {
+                self.trouble("making a segment", &error);
+                false
+            }
+        }
+    }
+
+    /// Reclaims until one more segment fits below `limit`; false if that cannot be.
+    fn shrink_to(&mut self, limit: u64) -> bool {
+        let mut patience = READERS_WAIT;
+        while self.used() + self.dir.segment_len > limit {
+            if self.wait_for_readers(&mut patience) && !self.reclaim_oldest() {
+                // Everything is held by readers, or cannot go.
+                if !self.retired.is_empty() {
+                    self.full_until_ms = self.dir.clock.now().mono_ms + HELD_PAUSE_MS;
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Readers of a reclaimed file hold its space: most for the length of one read, those who
+    /// send from it for as long as a client takes. True if none does, or patience is at its
+    /// end: then another one must go, and a slow client costs room but holds no writes up.
+    fn wait_for_readers(&mut self, patience: &mut Duration) -> bool {
+        const STEP: Duration = Duration::from_millis(1);
+        let gone = self.retired_are_gone();
+        if !gone && !patience.is_zero() {
+            std::thread::sleep(STEP);
+            *patience = patience.saturating_sub(STEP);
+            return false;
+        }
+        true
+    }
+
+    /// A new segment file under the next serial.
+    fn make_segment(&mut self) -> io::Result<Arc<Segment>> {
+        let (size, serial) = (self.dir.segment_len, self.next_serial);
+        // A serial is never used twice, whatever becomes of the file.
+        self.next_serial += 1;
+        let made = self.dir.device.create(&file_name(serial), size).and_then(|file| {
+            write_full(file.as_ref(), &SegmentHeader { serial, size }.encode(), 0)?;
+            self.dir.device.sync()?;
+            Ok(file)
+        });
+        match made {
+            Ok(file) => Ok(self.dir.segments.add(serial, size, file)),
+            Err(error) => {
+                let _ = self.dir.device.remove(&file_name(serial));
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn retired_are_gone(&mut self) -> bool {
+        self.retired.retain(|(segment, _)| segment.strong_count() > 0);
+        self.retired.is_empty()
     }
 }

@@ -118,3 +118,20 @@ fn a_device_that_others_fill_costs_one_segment_and_no_more() {
     put(&disk, 300);
     assert!(has(&disk, 300), "it writes again");
 }
+
+#[test]
+fn a_reader_that_does_not_finish_costs_its_segment_and_holds_no_writes_up() {
+    let dir = scratch();
+    let disk = open(&options(dir.path()), &clock());
+    (0..10).for_each(|n| put(&disk, n));
+    // As one who sends from it to a client that does not take it.
+    let held = disk.members[0].dir.segments.at(0).unwrap();
+    (10..200).for_each(|n| put(&disk, n));
+    assert!(has(&disk, 199) && !has(&disk, 0));
+    assert_eq!(counter(&disk, "writes_shed"), 0);
+    let stats = &disk.stats()[0];
+    assert!(stats.used_bytes <= stats.capacity_bytes, "its file counts still");
+    drop(held);
+    (200..300).for_each(|n| put(&disk, n));
+    assert!(has(&disk, 299));
+}
