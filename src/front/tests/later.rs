@@ -108,7 +108,7 @@ fn what_has_no_length_is_written_by_hyper_and_asked_for_once() {
     }
     let all = String::from_utf8(all).unwrap();
     assert!(all.contains("transfer-encoding: chunked\r\n"), "{all}");
-    assert!(all.ends_with("\r\n3\r\nchu\r\n5\r\nnked\r\n0\r\n\r\n"), "{all}");
+    assert!(all.ends_with("\r\n3\r\nchu\r\n4\r\nnked\r\n0\r\n\r\n"), "{all}");
     stream.write_all(b"GET /end HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     assert!(rest(stream).ends_with("GET /end 0"));
 }
