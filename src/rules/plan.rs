@@ -182,8 +182,11 @@ fn use_of(question: &Question<'_>, control: &RequestControl, entry: &Entry) -> U
     if freshness.always_validate {
         return Use::Ask(Fwd::Stale);
     }
+    // RFC 9111 5.2.1.1, 5.2.1.3: who sets a limit to the age, or wants it to last a while yet,
+    // does not take what is stale, whatever the origin allows.
+    let demands = obey && (control.max_age.is_some() || control.min_fresh.is_some());
     let window = freshness.while_revalidate_ms;
-    if window > 0 && staleness <= window && !(obey && control.max_age.is_some()) {
+    if window > 0 && staleness <= window && !demands {
         return Use::Stale;
     }
     // RFC 9111 5.2.1.2: the client's word counts unless the origin forbids.

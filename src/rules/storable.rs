@@ -74,7 +74,7 @@ impl Storable {
         }
         Some(Entry {
             key: key.text().into(),
-            head: self.head,
+            head: self.head.apart(),
             body,
             extent: self.extent,
             freshness: self.freshness,
@@ -84,6 +84,11 @@ impl Storable {
             checked_seq: AtomicU64::new(seq),
             soft_purged: AtomicBool::new(false),
         })
+    }
+
+    /// Whether the answer alone is the whole representation.
+    pub fn is_plain(&self) -> bool {
+        self.extent == Extent::Whole && self.prefix.is_empty()
     }
 
     /// Length of the representation if it is to be kept in pieces: longer than the policy

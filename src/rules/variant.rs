@@ -103,6 +103,14 @@ pub fn join(slot: Option<&Slot>, entry: Arc<Entry>, variants_max: usize) -> Slot
     joined
 }
 
+/// Whether one of the two could be given for what the other answers: all but variants by the
+/// same fields with different values.
+pub fn competes(one: &Entry, other: &Entry) -> bool {
+    let (Some(one), Some(other)) = (&one.vary, &other.vary) else { return true };
+    one == other
+        || !one.fields.iter().map(|field| &field.0).eq(other.fields.iter().map(|field| &field.0))
+}
+
 /// Compares without allocating in the common case: one line that is its own normal form.
 fn same(name: &HeaderName, stored: Option<&[u8]>, request: &HeaderMap) -> bool {
     let mut lines = request.get_all(name).into_iter();

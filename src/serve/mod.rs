@@ -11,6 +11,7 @@ mod exchange;
 mod fetch;
 mod fill;
 pub mod flights;
+mod follow;
 mod interim;
 mod log;
 mod memo;
@@ -20,6 +21,7 @@ mod pieces;
 mod purge;
 mod routing;
 mod straight;
+mod straight_pieces;
 mod upgrade;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,20 +29,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Request, Response, StatusCode, request};
 
 pub use body::Body;
 pub use purge::{Purged, Purger, Purging};
 pub use routing::{Place, Routing};
 
 use crate::base::{Clock, Now};
-use crate::front::{Connection, Handler, Plain};
+use crate::front::{Answering, Connection, Handler, Plain, Upload};
 use crate::origin::Answer;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
 use crate::rules::key::{Key, KeySeed};
 use crate::rules::ledger::{Ledger, Verdict};
+use crate::rules::variant;
 use crate::store::{Disk, Memory};
 use crate::telemetry::{Count, Event, Telemetry};
 
@@ -192,10 +194,30 @@ impl Shared {
         (!slot.variants.is_empty()).then_some(slot)
     }
 
+    /// Whether something is stored that a fetch which began later, or was quicker, has brought:
+    /// fetches of one key may run side by side, and the last to end need not be the newest
+    /// (RFC 9111 4: of several suitable answers the most recent one is used).
+    fn is_outrun(&self, key: &Key, entry: &Arc<Entry>, since_mono_ms: u64) -> bool {
+        let newer = |held: &Arc<Entry>| {
+            held.freshness.received_mono_ms > since_mono_ms
+                && (held.is_whole() || !entry.is_whole())
+                && variant::competes(held, entry)
+        };
+        self.memory.peek(key).is_some_and(|(slot, _)| slot.variants.iter().any(newer))
+    }
+
     /// Puts `entry` into the cache unless a purge since its request was sent hit it.
     fn store(&self, key: &Key, entry: Arc<Entry>) {
-        if !self.is_purged(&entry) {
+        if !self.is_purged(&entry) && !self.is_outrun(key, &entry, entry.freshness.received_mono_ms)
+        {
             if let Some(disk) = &self.disk {
+                // Chosen by other fields than before: those of the disk would come back when
+                // memory has given this one up, which the disk may not take.
+                let other =
+                    |held: &Arc<Entry>| held.vary != entry.vary && variant::competes(held, &entry);
+                if self.memory.peek(key).is_some_and(|(slot, _)| slot.variants.iter().any(other)) {
+                    disk.remove(key);
+                }
                 disk.put(entry.clone());
             }
             self.memory.put(key, entry);
@@ -254,6 +276,7 @@ impl Shared {
         }
         match progress {
             Progress::Shared { head: entry, .. }
+            | Progress::Landed { entry, .. }
             | Progress::Settled { entry, .. }
             | Progress::Pieces { manifest: entry, .. } => {
                 self.ledger.verdict_of(&entry.key, &entry.tags, flight.seq)
@@ -279,8 +302,12 @@ impl Serve {
 impl Handler for Serve {
     type Body = Body;
 
-    async fn handle(&self, request: Request<Incoming>, conn: Arc<Connection>) -> Response<Body> {
+    async fn handle(&self, request: Request<Upload>, conn: Arc<Connection>) -> Response<Body> {
         exchange::exchange(&self.shared, request, conn).await
+    }
+
+    fn plain(&self, head: request::Parts, conn: &Arc<Connection>) -> Option<Answering<Body>> {
+        Some(exchange::plain(&self.shared, head, conn.clone()))
     }
 
     fn refuse(&self, fault: Fault, conn: Arc<Connection>) -> Response<Body> {
@@ -293,10 +320,18 @@ impl Handler for Serve {
     fn ready(
         &self,
         asked: &Plain<'_>,
-        conn: &Connection,
+        conn: &Arc<Connection>,
         head: &mut Vec<u8>,
     ) -> Option<Self::Ready> {
         straight::ready(&self.shared, asked, conn, head)
+    }
+
+    fn ready_http2(
+        &self,
+        asked: &request::Parts,
+        conn: &Connection,
+    ) -> Option<(Response<()>, Self::Ready)> {
+        straight::ready_http2(&self.shared, asked, conn)
     }
 
     fn sent(&self, ready: Self::Ready, asked: &Plain<'_>, conn: &Connection, told: (u64, bool)) {

@@ -66,6 +66,61 @@ fn followers_read_while_the_leader_still_receives() {
     assert_eq!(origin.count(), 1);
 }
 
+/// Clients that do not wait for each other: what was said first must not replace what was said
+/// later only because its body took longer (RFC 9111 4).
+#[test]
+fn a_slow_answer_does_not_replace_a_later_one() {
+    let (begun, gate) = (Gate::new(), Gate::new());
+    let (at_begun, at_gate) = (begun.clone(), gate.clone());
+    let origin = Origin::start(move |seen| match seen.n {
+        0 => ok("Cache-Control: private\r\n", "mine"),
+        1 => reply("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 3\r\n\r\no")
+            .open(&at_begun)
+            .wait(&at_gate)
+            .send("ld"),
+        _ => fresh(60, "new"),
+    });
+    let node = Node::before(&origin);
+    node.client().get("/a").expect(200, "mine");
+    let mut early = node.client();
+    early.send(request("GET", "/a", ""));
+    begun.pass();
+    assert!(early.head().starts_with("HTTP/1.1 200"));
+    node.advance(1);
+    node.client().get("/a").expect(200, "new");
+    node.client().get("/a").expect_hit("new");
+    gate.open();
+    assert_eq!(early.take(3).0, b"old");
+    for _ in 0..20 {
+        node.client().get("/a").expect_hit("new");
+    }
+}
+
+/// The same of an answer to HEAD that confirms what has been replaced meanwhile.
+#[test]
+fn a_late_confirmation_does_not_bring_back_what_was_replaced() {
+    let (held, gate) = (Gate::new(), Gate::new());
+    let (at_held, at_gate) = (held.clone(), gate.clone());
+    let origin = Origin::start(move |seen| match (seen.method.as_str(), seen.n) {
+        ("HEAD", _) => Reply::default().open(&at_held).wait(&at_gate).send(
+            "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nCache-Control: max-age=60\r\n\
+             Content-Length: 3\r\n\r\n",
+        ),
+        (_, 0) => ok("Cache-Control: max-age=1\r\nETag: \"v1\"\r\n", "old"),
+        _ => ok("Cache-Control: max-age=60\r\nETag: \"v2\"\r\n", "new"),
+    });
+    let node = Node::before(&origin);
+    node.client().get("/a").expect(200, "old");
+    node.advance(5);
+    let mut early = node.client();
+    early.send(request("HEAD", "/a", ""));
+    held.pass();
+    node.client().get("/a").expect(200, "new");
+    gate.open();
+    assert!(early.head().starts_with("HTTP/1.1 200"));
+    node.client().get("/a").expect_hit("new");
+}
+
 #[test]
 fn an_uncacheable_key_is_not_served_in_a_row() {
     let gate = Gate::new();

@@ -30,6 +30,18 @@ fn stale_entry_is_served_while_one_refresh_runs() {
     assert_eq!(origin.count(), 2);
 }
 
+/// Found by the simulation (RFC 9111 5.2.1.1, 5.2.1.3).
+#[test]
+fn who_wants_it_fresh_for_a_while_is_not_given_what_is_stale() {
+    for words in ["min-fresh=5", "min-fresh=0", "max-age=60"] {
+        let (origin, node) = world("max-age=10, stale-while-revalidate=60", fresh(60, "new"));
+        node.advance(20);
+        let field = format!("Cache-Control: {words}\r\n");
+        node.client().get_with("/a", &field).expect(200, "new");
+        assert_eq!(origin.count(), 2, "{words}");
+    }
+}
+
 #[test]
 fn past_the_window_the_client_waits_for_the_origin() {
     let (origin, node) = world("max-age=10, stale-while-revalidate=60", fresh(60, "new"));

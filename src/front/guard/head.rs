@@ -8,10 +8,11 @@
 use memchr::memchr;
 
 use super::field::{decimal, has_control, is_host, is_target, is_token, is_token_byte, trim};
-use super::plain::{self, Plain};
+use super::plain::{Fields, Plain};
 use crate::front::options::Limits;
 use crate::front::service::REFUSED;
 use crate::rules::fault::Fault;
+use crate::rules::straight::is_heeded;
 
 /// Limits of one head and its body's framing.
 #[derive(Clone, Copy, Debug)]
@@ -195,7 +196,7 @@ fn parse<'a>(
         host,
         user_agent: seen.user_agent,
         referer: seen.referer,
-        fields: bytes.get(fields_at..at).unwrap_or_default(),
+        fields: Fields::Text(bytes.get(fields_at..at).unwrap_or_default()),
     });
     Ok(Some((head, plain)))
 }
@@ -282,7 +283,7 @@ fn framing_field<'a>(
     http11: bool,
     seen: &mut Seen<'a>,
 ) -> Result<(), Fault> {
-    seen.heeded |= plain::is_heeded(name, value);
+    seen.heeded |= is_heeded(name, value);
     match name.len() {
         4 if name.eq_ignore_ascii_case(b"host") => {
             if seen.host.is_some() {

@@ -17,6 +17,13 @@ pub(super) struct Done {
     pub(super) segment: Arc<Segment>,
 }
 
+/// A segment that takes no more records and may not be on the disk yet.
+pub(super) struct Unsynced {
+    pub(super) segment: Arc<Segment>,
+    /// Keys and variants of what it replaced or buried.
+    pub(super) lost: Vec<(u128, u32)>,
+}
+
 /// The segment being written.
 pub(super) struct Active {
     pub(super) segment: Arc<Segment>,
@@ -34,7 +41,7 @@ pub(super) enum Publish {
     /// A response is on disk.
     Put { hash: u128, variant: u32, payload: Payload, place: Place },
     /// A record has moved to a newer segment.
-    Moved { print: u64, from: Place, to: Place },
+    Moved { print: u64, variant: u32, from: Place, to: Place },
     /// A tombstone is on disk: nothing to do.
     Buried { hash: u128, variant: u32 },
     /// A mark is on disk: nothing to do.
@@ -56,8 +63,7 @@ impl Active {
     /// Keys and variants of all its records, for tombstones. Half of the hash is enough,
     /// since it is all that the index knows of a key.
     pub(super) fn lost(&self) -> Vec<(u128, u32)> {
-        let own = self.entries.iter().filter(|entry| entry.kind != Kind::Judged);
-        own.map(|entry| (u128::from(entry.print) << 64, entry.variant)).collect()
+        lost(&self.entries)
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -83,6 +89,12 @@ impl Active {
     }
 }
 
+/// See [`Active::lost`].
+pub(super) fn lost(entries: &[FooterEntry]) -> Vec<(u128, u32)> {
+    let own = entries.iter().filter(|entry| entry.kind != Kind::Judged);
+    own.map(|entry| (u128::from(entry.print) << 64, entry.variant)).collect()
+}
+
 impl Publish {
     pub(super) fn publish(self, dir: &Directory) {
         match self {
@@ -92,7 +104,7 @@ impl Publish {
                 });
                 dir.counters.written.one();
             }
-            Publish::Moved { print, from, to } => {
+            Publish::Moved { print, from, to, .. } => {
                 if dir.index.repoint(print, from, to) {
                     dir.counters.reinserted.one();
                 }

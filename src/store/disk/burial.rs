@@ -4,7 +4,9 @@
 //! One that could not be written is kept and tried again, and until then no sync succeeds,
 //! so that nobody (the ledger above all) believes that it is on the disk.
 
-use super::active::Publish;
+use std::sync::Arc;
+
+use super::active::{Publish, Unsynced};
 use super::format::{Header, Kind};
 use super::writer::Writer;
 
@@ -33,17 +35,34 @@ impl Writer {
         }
     }
 
+    /// Makes durable what was written to the active segment, and to those that were left
+    /// after a fault before they were synced.
     pub(super) fn sync_active(&mut self) -> bool {
-        let Some(active) = &self.active else { return true };
-        let Err(error) = active.segment.file.sync() else { return true };
-        let lost = active.lost();
-        self.abandon("sync", &error);
-        if let Some(dropped) = self.done.pop_back() {
-            self.dir.index.remove_slot(dropped.segment.slot);
-            self.retire(dropped.segment);
-            // Older records of what it replaced or buried must not come back at a start.
-            self.unburied.extend(lost);
+        let error = self.active.as_ref().and_then(|active| active.segment.file.sync().err());
+        let failed = error.is_some();
+        if let Some(error) = error {
+            self.abandon("sync", &error);
+            if let Some(unsynced) = self.unsynced.pop() {
+                self.drop_segment(unsynced);
+            }
         }
-        false
+        let mut good = !failed;
+        for unsynced in std::mem::take(&mut self.unsynced) {
+            if let Err(error) = unsynced.segment.file.sync() {
+                self.trouble("sync", &error);
+                self.drop_segment(unsynced);
+                good = false;
+            }
+        }
+        good
+    }
+
+    /// A segment whose pages the kernel may have thrown away. Older records of what it
+    /// replaced or buried must not come back at a start.
+    fn drop_segment(&mut self, Unsynced { segment, lost }: Unsynced) {
+        self.done.retain(|done| !Arc::ptr_eq(&done.segment, &segment));
+        self.dir.index.remove_slot(segment.slot);
+        self.retire(segment);
+        self.unburied.extend(lost);
     }
 }

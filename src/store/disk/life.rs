@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! join > serve --(fault too many)--> out --(put back)--> join
-//!          '--(close)--> checkpoint, end       '--(close)--> end
+//!          '--(close)--> checkpoint, end       '--(close)--> bury what was missed, end
 //! ```
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::directory::Directory;
 use super::health::State;
+use super::identity::Identity;
 use super::queue::Command;
 use super::recover::recover;
 
@@ -26,11 +28,28 @@ pub(super) fn run(dir: Arc<Directory>) {
         }
         match told.unwrap_or_else(|| dir.queue.wait_command()) {
             Command::Run | Command::PutBack => dir.health.set(State::Joining),
-            Command::Close | Command::Abort => break,
+            Command::Close => {
+                if told.is_none() && dir.queue.has_missed() {
+                    bury_missed(&dir);
+                }
+                break;
+            }
+            Command::Abort => break,
         }
         told = join(&dir);
     }
     dir.health.take_out("closed".to_owned());
+}
+
+/// What was removed or replaced while the directory was out is known in memory alone. If the
+/// device works again, it is told before the node ends: otherwise it would be back at the next
+/// start. Nothing is made where another directory, or none, is by now.
+fn bury_missed(dir: &Arc<Directory>) {
+    let own = |found: Identity| found.id == dir.id.load(Ordering::Relaxed);
+    if Identity::read(&dir.path).ok().flatten().is_some_and(own) {
+        // The queue says `Close` as soon as the tombstones are written.
+        join(dir);
+    }
 }
 
 /// Joins and writes until told otherwise; `None` when the directory is out.

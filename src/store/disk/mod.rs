@@ -27,6 +27,7 @@ pub mod format;
 pub mod health;
 pub mod identity;
 pub mod index;
+mod lend;
 mod life;
 pub mod marks;
 pub mod meta;
@@ -39,6 +40,7 @@ pub mod rate;
 pub mod reader;
 mod reclaim;
 mod recover;
+mod room;
 pub mod segment;
 pub mod service;
 mod sweep;
@@ -57,6 +59,7 @@ use self::directory::Directory;
 pub use self::health::State;
 pub use self::identity::DiskError;
 use self::index::{Place, print_of};
+pub use self::lend::Lent;
 use self::meta::Run;
 use self::open::take;
 pub use self::options::{AdmitPolicy, DirectoryOptions, Options};
@@ -214,10 +217,15 @@ impl Disk {
         dir.queue.remove(hash, || dir.is_ready(), || dir.index.remove(print_of(hash)).records > 0)
     }
 
-    /// Makes everything offered so far durable. False if a directory could not.
+    /// Makes everything offered so far durable. False if a directory could not: one that is
+    /// not in service knows of what was removed since in memory alone.
     pub async fn sync(&self) -> bool {
         let mut all = true;
-        for member in self.members.iter().filter(|member| member.dir.is_ready()) {
+        for member in &self.members {
+            if !member.dir.is_ready() {
+                all = false;
+                continue;
+            }
             let (sender, done) = tokio::sync::oneshot::channel();
             member.dir.queue.order(Job::Sync(sender));
             all &= done.await.unwrap_or(false);

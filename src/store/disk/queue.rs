@@ -225,6 +225,12 @@ impl WriteQueue {
         }
     }
 
+    /// Whether removals were missed that the disk does not know of.
+    pub fn has_missed(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.missed_too_many || !inner.missed.is_empty()
+    }
+
     /// Whether so many removals were missed that what is on disk cannot be trusted.
     pub fn missed_too_many(&self) -> bool {
         self.inner.lock().missed_too_many

@@ -4,22 +4,25 @@
 //! within a budget; the others are evicted. Index first, file last: a reader that has the
 //! place already holds the file, one that comes later does not find the place any more.
 //! FIFO order is also what makes tombstones safe: whatever a tombstone voids lies before
-//! it and is gone before it.
+//! it and is gone before it, which is why nothing is reclaimed while an older file stays.
 
 use std::sync::Arc;
 
-use super::active::Publish;
+use super::active::{Publish, lost};
 use super::device::read_full;
 use super::directory::Segment;
 use super::format::{Flaw, HEADER, Header, Kind, split_front, verify_blocks};
 use super::index::{Place, print_of};
-use super::recover::records_of;
-use super::segment::{FooterEntry, file_name};
+use super::recover::{records_of, remove};
+use super::segment::FooterEntry;
 use super::writer::Writer;
 
 impl Writer {
-    /// Reclaims the oldest segment. False if there is none.
+    /// Reclaims the oldest segment. False if there is none, or a file will not go.
     pub(super) fn reclaim_oldest(&mut self) -> bool {
+        if !self.remove_leftover() {
+            return false;
+        }
         let Some(oldest) = self.done.pop_front() else { return false };
         let segment = oldest.segment;
         self.dir.admission.full();
@@ -44,7 +47,22 @@ impl Writer {
         }
         self.dir.counters.evicted.add(evicted);
         self.dir.counters.reclaimed.one();
-        self.retire(segment);
+        if !self.retire(segment) {
+            // Still there, and no longer in the index: a removal would not be written.
+            self.unburied.extend(lost(&records));
+        }
+        true
+    }
+
+    /// Tries again to remove files that would not go. False if one still does not.
+    pub(super) fn remove_leftover(&mut self) -> bool {
+        while let Some((serial, _)) = self.leftover.first() {
+            if let Err(error) = remove(self.dir.device.as_ref(), *serial) {
+                self.trouble("removing a segment", &error);
+                return false;
+            }
+            self.leftover.remove(0);
+        }
         true
     }
 
@@ -86,7 +104,8 @@ impl Writer {
         record.get_mut(..HEADER).ok_or(Flaw::Length)?.copy_from_slice(&header.encode());
         let Some(to) = active.place(record.len() as u64) else { return Ok(false) };
         active.list(&header, to);
-        active.waiting.push(Publish::Moved { print: print_of(header.hash), from, to });
+        let (print, variant) = (print_of(header.hash), header.variant);
+        active.waiting.push(Publish::Moved { print, variant, from, to });
         Ok(self.write(&record))
     }
 
@@ -112,12 +131,16 @@ impl Writer {
         Some(bytes)
     }
 
-    /// Takes a segment out of the table and unlinks its file.
-    pub(super) fn retire(&mut self, segment: Arc<Segment>) {
+    /// Takes a segment out of the table and unlinks its file; false if that stays for now.
+    pub(super) fn retire(&mut self, segment: Arc<Segment>) -> bool {
         self.dir.segments.drop_slot(segment.slot);
-        if let Err(error) = self.dir.device.remove(&file_name(segment.serial)) {
+        self.unsynced.retain(|unsynced| !Arc::ptr_eq(&unsynced.segment, &segment));
+        if let Err(error) = remove(self.dir.device.as_ref(), segment.serial) {
             self.trouble("removing a segment", &error);
+            self.leftover.push((segment.serial, segment.size));
+            return false;
         }
         self.retired.push((Arc::downgrade(&segment), segment.size));
+        true
     }
 }

@@ -4,21 +4,24 @@
 //! lie, later ones winning, tombstones voiding: the same order in which they were
 //! written. Files that are not segments, and segments of another format version, are
 //! left where they are and count against the capacity; nothing foreign is ever deleted.
+//! A segment whose records cannot be known may have held tombstones and marks: nothing that
+//! was written before it is used again, or what was purged or replaced would come back.
 //! The space behind the last whole record is zeroed before more is written, so that a
 //! later scan cannot run into bytes that a torn write left there.
 
 use std::io;
 use std::sync::Arc;
 
-use super::active::{Active, Done};
-use super::device::{DeviceFile, read_full};
+use super::active::{self, Active, Done, Unsynced};
+use super::device::{Device, DeviceFile, read_full};
 use super::directory::{Directory, Segment};
 use super::format::{Flaw, HEADER, Kind};
 use super::health::State;
 use super::index::{Place, print_of};
 use super::marks::Mark;
 use super::queue::ALL_VARIANTS;
-use super::reader::read_meta;
+use super::reader::{ReadFault, read_meta};
+use super::room::Room;
 use super::segment::{
     FooterEntry, START, SegmentHeader, TRAILER, Trailer, file_name, scan_step, serial_of,
 };
@@ -40,7 +43,7 @@ pub(super) struct Contents {
 /// Rebuilds the index of `dir` and ends with the directory in service.
 ///
 /// # Errors
-/// If the directory cannot be listed. Single segments that cannot be read are left out.
+/// If the directory cannot be listed, or what cannot be trusted cannot be removed.
 pub(super) fn recover(dir: &Arc<Directory>) -> io::Result<Writer> {
     let started = crate::base::clock::instant();
     dir.index.clear();
@@ -51,9 +54,12 @@ pub(super) fn recover(dir: &Arc<Directory>) -> io::Result<Writer> {
         done: Default::default(),
         active: None,
         retired: Vec::new(),
+        unsynced: Vec::new(),
+        leftover: Vec::new(),
         foreign_bytes: 0,
         next_serial: 1,
         full_until_ms: 0,
+        room: Room::default(),
         unburied: Vec::new(),
     };
     let mut serials: Vec<u64> =
@@ -67,7 +73,7 @@ pub(super) fn recover(dir: &Arc<Directory>) -> io::Result<Writer> {
         if distrusted {
             dir.device.remove(&file_name(serial))?;
         } else {
-            writer.load(serial, Some(serial) == last);
+            writer.load(serial, Some(serial) == last)?;
         }
     }
     while writer.used() > dir.capacity && writer.reclaim_oldest() {}
@@ -83,8 +89,9 @@ pub(super) fn recover(dir: &Arc<Directory>) -> io::Result<Writer> {
 }
 
 impl Writer {
-    /// Takes one segment in. A segment that cannot be read or understood is left alone.
-    fn load(&mut self, serial: u64, last: bool) {
+    /// Takes one segment in. One that is not to be understood is left alone, one that the
+    /// device does not give is removed, and so is all that was written before either.
+    fn load(&mut self, serial: u64, last: bool) -> io::Result<()> {
         let dir = Arc::clone(&self.dir);
         let opened = dir.device.open(&file_name(serial)).and_then(|file| {
             let size = file.size()?;
@@ -92,25 +99,24 @@ impl Writer {
         });
         let (file, size) = match opened {
             Ok(opened) => opened,
-            Err(error) => return self.trouble("opening a segment", &error),
+            Err(error) => return self.unreadable(serial, "opening a segment", &error),
         };
         match judge(file.as_ref(), serial, size) {
             Ok(()) => {}
+            Err(ReadFault::Io(error)) => {
+                return self.unreadable(serial, "reading a segment", &error);
+            }
             Err(error) => {
                 self.foreign_bytes += size;
                 dir.counters.set_aside.one();
                 let path = dir.path.display();
                 tracing::warn!(%path, file = file_name(serial), %error, "segment set aside");
-                return;
+                return self.forget_older();
             }
         }
         let contents = match contents_of(file.as_ref(), serial, size) {
             Ok(contents) => contents,
-            Err(error) => {
-                // Ours, but unreadable: it keeps its place in the order and is reclaimed.
-                self.trouble("reading a segment", &error);
-                Contents { entries: Vec::new(), end: size, sealed: true }
-            }
+            Err(error) => return self.unreadable(serial, "reading a segment", &error),
         };
         let segment = dir.segments.add(serial, size, file);
         for entry in &contents.entries {
@@ -123,20 +129,57 @@ impl Writer {
             active.entries = contents.entries;
             self.active = Some(active);
         } else {
+            if !contents.sealed {
+                let lost = active::lost(&contents.entries);
+                self.unsynced.push(Unsynced { segment: segment.clone(), lost });
+            }
             self.done.push_back(Done { segment });
         }
+        Ok(())
+    }
+
+    /// A segment of ours that the device does not give: were it given later, it would bring
+    /// back what nobody could bury meanwhile.
+    fn unreadable(&mut self, serial: u64, doing: &str, error: &io::Error) -> io::Result<()> {
+        self.trouble(doing, error);
+        self.forget_older()?;
+        remove(self.dir.device.as_ref(), serial)
+    }
+
+    /// Removes everything loaded so far, the oldest first, so that a tombstone never goes
+    /// before what it voids.
+    fn forget_older(&mut self) -> io::Result<()> {
+        self.dir.index.clear();
+        while let Some(Done { segment }) = self.done.front() {
+            remove(self.dir.device.as_ref(), segment.serial)?;
+            self.dir.segments.drop_slot(segment.slot);
+            self.unsynced.retain(|unsynced| unsynced.segment.serial != segment.serial);
+            self.done.pop_front();
+        }
+        Ok(())
+    }
+}
+
+/// Removes a segment's file, if it is there.
+pub(super) fn remove(device: &dyn Device, serial: u64) -> io::Result<()> {
+    match device.remove(&file_name(serial)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
 /// Whether the first bytes are the header that this file should have.
-pub(super) fn judge(file: &dyn DeviceFile, serial: u64, size: u64) -> Result<(), Flaw> {
+///
+/// # Errors
+/// What is wrong with them, or what the device says.
+pub(super) fn judge(file: &dyn DeviceFile, serial: u64, size: u64) -> Result<(), ReadFault> {
     let mut head = [0; HEADER];
-    read_full(file, &mut head, 0).map_err(|_| Flaw::Length)?;
+    read_full(file, &mut head, 0)?;
     let header = SegmentHeader::decode(&head)?;
     if header.serial != serial {
-        Err(Flaw::Other)
+        Err(Flaw::Other.into())
     } else if header.size != size {
-        Err(Flaw::Length)
+        Err(Flaw::Length.into())
     } else {
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::client::{Answer, Told};
 use super::law::{self, Plan};
@@ -30,8 +31,6 @@ pub struct Judge {
     newest: HashMap<Asked, (u64, u64)>,
     /// The configuration at each request.
     pub plans: Vec<u8>,
-    /// When each URL last had an answer that is not for all, by the monotonic clock.
-    pub unshared: HashMap<u8, u64>,
     /// Up to here the disk has been synced.
     pub synced: u64,
     /// Answers by how they came about.
@@ -84,9 +83,6 @@ impl Judge {
             failed.then_some(()).ok_or("cut without a reason")?;
         }
         status::check(facts, told, answer, &reply)?;
-        if !law::shareable(&reply) {
-            self.unshared.insert(told.ask.url, told.ended.1.mono_ms);
-        }
         if reply.request == told.id {
             self.tally.own += 1;
             self.unsafe_method(told, answer, &reply);
@@ -212,15 +208,21 @@ impl Judge {
         ))
     }
 
-    /// Once a newer reply has been used again, an older one is not.
+    /// Once a newer reply has been used again, an older one is not. One whose body was still
+    /// on its way had not been stored: if its fetch is overtaken by a purge or by time, it
+    /// never will be.
     fn going_back(&mut self, told: &Told, reply: &Reply) -> Result<(), String> {
         let key = (told.ask.url, told.ask.language, told.ask.kind);
-        let newest = self.newest.entry(key).or_insert((reply.heard, told.ended.0));
-        if newest.1 < told.began.0 && reply.heard < newest.0 {
-            return Err(format!("older than one used before (heard at {})", newest.0));
+        let newest = self.newest.get(&key);
+        if let Some((heard, _)) =
+            newest.filter(|(heard, seen)| *seen < told.began.0 && reply.heard < *heard)
+        {
+            return Err(format!("older than one used before (heard at {heard})"));
         }
-        if reply.heard > newest.0 {
-            *newest = (reply.heard, told.ended.0);
+        let whole = reply.whole.load(Ordering::Relaxed);
+        let stored = whole > 0 && whole < told.began.0;
+        if stored && newest.is_none_or(|(heard, _)| reply.heard > *heard) {
+            self.newest.insert(key, (reply.heard, told.ended.0));
         }
         Ok(())
     }
@@ -297,9 +299,7 @@ fn directives(told: &Told, reply: &Reply, age: u64, lifetime: u64) -> Result<(),
         Some(Control::MaxAge(span)) => {
             !law::immutable(reply) && age > u64::from(span) * 1000 + SLACK_MS
         }
-        Some(Control::MinFresh(span)) => {
-            age < lifetime && lifetime + SLACK_MS < age + u64::from(span) * 1000
-        }
+        Some(Control::MinFresh(span)) => lifetime + SLACK_MS < age + u64::from(span) * 1000,
         _ => false,
     };
     if wrong { Err(format!("against the client's {:?}", told.ask.control)) } else { Ok(()) }

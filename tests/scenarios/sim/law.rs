@@ -144,12 +144,12 @@ pub fn immutable(reply: &Reply) -> bool {
 
 /// The least and the greatest age of `reply`, in milliseconds, in an exchange between two
 /// moments (RFC 9111 4.2.3). Exact while the process lives; across a start only the wall
-/// clock is left, and whoever moved it moved the age.
+/// clock is left, and whoever moved it moved the age. The node counts from its first try: an
+/// answer to a later one may be said to be older than it is, which is the safe side.
 pub fn age_ms(reply: &Reply, facts: &Facts, began: Now, ended: Now) -> (u64, u64) {
     let said = u64::from(reply.version.profile.age.unwrap_or(0)) * 1000;
-    let initial = said + reply.delay_ms;
-    let least = initial + began.mono_ms.saturating_sub(reply.at.mono_ms);
-    let most = initial + ended.mono_ms.saturating_sub(reply.at.mono_ms);
+    let least = said + reply.delay_ms + began.mono_ms.saturating_sub(reply.at.mono_ms);
+    let most = said + reply.tried_ms + ended.mono_ms.saturating_sub(reply.at.mono_ms);
     if reply.run == facts.run {
         return (least, most);
     }

@@ -13,8 +13,9 @@
 //! BRINK_SIM_STEPS=1000000 cargo test --release --test scenarios sim:: -- --nocapture
 //! BRINK_SIM_SEED=42 BRINK_SIM_STEPS=3000 cargo test --test scenarios sim:: -- --nocapture
 //! ```
-//! Without a seed worlds of [`WORLD`] steps are run one after the other from seed 1 on
-//! (from `BRINK_SIM_FROM` on) until that many steps are done; with one just that world.
+//! Without a seed the kept seeds and then worlds of [`WORLD`] steps are run one after the
+//! other from seed 1 on (from `BRINK_SIM_FROM` on, without the kept ones) until that many
+//! steps are done; with one just that world.
 
 mod client;
 mod device;
@@ -147,8 +148,11 @@ fn a_seeded_world_agrees_with_the_naive_model() {
     let worlds: Vec<(u64, usize)> = match (seed, wanted) {
         (Some(seed), steps) => vec![(seed, steps.unwrap_or(WORLD))],
         (None, Some(steps)) => {
-            let first = number("BRINK_SIM_FROM").unwrap_or(1);
-            (first..first + steps.div_ceil(WORLD) as u64).map(|seed| (seed, WORLD)).collect()
+            let from = number("BRINK_SIM_FROM");
+            let first = from.unwrap_or(1);
+            let fresh = first..first + steps.div_ceil(WORLD) as u64;
+            let long = kept().into_iter().filter(|_| from.is_none());
+            long.chain(fresh.map(|seed| (seed, WORLD))).collect()
         }
         (None, None) => {
             let short = kept().into_iter().filter(|(_, steps)| *steps <= KEPT_MAX);

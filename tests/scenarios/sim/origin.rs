@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use brink::origin::Upstream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -86,8 +87,8 @@ async fn hear(scene: &Scene, pipe: &mut DuplexStream, buffer: &mut Vec<u8>) -> O
     let path = words.next()?.split('?').next()?.rsplit('/').next()?;
     let id = field(&fields, "x-sim")?.parse().ok()?;
     let tick = scene.tick();
-    scene.facts.lock().seen.insert(id);
     let at_ms = scene.clock.now().mono_ms;
+    scene.facts.lock().seen.entry(id).or_insert(at_ms);
     Some(Heard { id, method, url: path.parse().ok()?, fields, tick, at_ms })
 }
 
@@ -156,6 +157,11 @@ async fn answer(scene: &Scene, host: usize, heard: &Heard, pipe: &mut DuplexStre
         Some(Fault::Long) => send(scene, pipe, b"and more").await?,
         _ => {}
     }
+    let tick = scene.tick();
+    let facts = scene.facts.lock();
+    if let Some(reply) = facts.replies.iter().rev().find(|reply| reply.request == heard.id) {
+        reply.whole.store(tick, Ordering::Relaxed);
+    }
     Some(())
 }
 
@@ -197,8 +203,10 @@ fn compose(scene: &Scene, heard: &Heard, fault: Option<Fault>) -> (String, Vec<u
         body: heard.method != "HEAD" && status != 304,
         heard: heard.tick,
         said: facts.tick,
+        whole: AtomicU64::new(0),
         at: now,
         delay_ms: now.mono_ms - heard.at_ms,
+        tried_ms: now.mono_ms - facts.seen.get(&heard.id).unwrap_or(&heard.at_ms),
         run: facts.run,
         steps: (facts.slips, facts.leaps),
     };

@@ -1,7 +1,7 @@
 //! What is true in the simulated world: what the origins hold now, and everything they
 //! ever said. The judge reads nothing else.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,8 +45,8 @@ pub struct Facts {
     known: HashMap<(u8, u32, Variant, u16), usize>,
     /// All answers of origins, by number.
     pub replies: Vec<Arc<Reply>>,
-    /// Requests that origins saw, by the number of the client's request.
-    pub seen: HashSet<u64>,
+    /// Requests that origins saw, by the number of the client's request, and when first.
+    pub seen: HashMap<u64, u64>,
     /// Failures of each host in a row as a negative number, or good answers, and whether
     /// it may fail as a whole: the node says so from five failures in a row to ten good
     /// answers in a row, by its own count, which a try repeated within it sets off by a few.
@@ -98,10 +98,14 @@ pub struct Reply {
     pub heard: u64,
     /// When it was said.
     pub said: u64,
+    /// When the last of it was sent; zero before.
+    pub whole: AtomicU64,
     /// The same by the clocks, and how late it was.
     pub at: Now,
     /// Milliseconds between the two.
     pub delay_ms: u64,
+    /// The same from when the first try of that request was heard.
+    pub tried_ms: u64,
     /// The node's run.
     pub run: u32,
     /// [`Facts::slips`] and [`Facts::leaps`] then.

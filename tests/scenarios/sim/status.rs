@@ -13,7 +13,7 @@ pub fn check(facts: &Facts, told: &Told, answer: &Answer, reply: &Reply) -> Resu
     let text = answer.field("cache-status").ok_or("no Cache-Status")?;
     let words: Vec<&str> = text.split("; ").collect();
     let own = reply.request == told.id;
-    let asked = facts.seen.contains(&told.id);
+    let asked = facts.seen.contains_key(&told.id);
     let says = |word: &str| words.contains(&word);
     if says("hit") && own {
         return Err(format!("a hit by its own request: {text}"));

@@ -5,7 +5,7 @@
 use super::*;
 use crate::store::disk::faulty::{Fault, Faults, FaultyDevice, When};
 
-fn open_faulty(options: &Options, faults: &Arc<Faults>) -> Disk {
+pub(super) fn open_faulty(options: &Options, faults: &Arc<Faults>) -> Disk {
     let wrap =
         |_, device| -> Arc<dyn Device> { Arc::new(FaultyDevice::new(device, Arc::clone(faults))) };
     joined(Disk::open_with(options.clone(), clock(), &wrap).unwrap())
@@ -189,4 +189,32 @@ fn an_answer_that_varies_on_nothing_replaces_all_variants() {
     assert!(sync(&disk));
     disk.close();
     assert_eq!(get(&open(&options, &clock()), "http://a:80/0").unwrap().variants.len(), 1);
+}
+
+/// Found by the simulation: an older version was back after a stop and a start, because what
+/// had replaced it came while the directory was out.
+#[test]
+fn what_was_removed_while_a_directory_was_out_stays_so_after_a_clean_stop() {
+    let dir = scratch();
+    let mut options = options(dir.path());
+    options.faults_max = 3;
+    let faults = Arc::new(Faults::default());
+    let disk = open_faulty(&options, &faults);
+    for n in 0..3 {
+        disk.put(Arc::new(entry(&format!("http://a:80/{n}"), body(n, 9_000 + n as usize))));
+    }
+    assert!(sync(&disk));
+    faults.arm(When::From(0), Fault::Io);
+    until("it is out", || {
+        disk.put(Arc::new(entry("http://a:80/0", body(7, 9_000))));
+        sync(&disk);
+        disk.stats()[0].state == State::Out
+    });
+    disk.remove(&key(&disk, "http://a:80/1"));
+    faults.disarm();
+    disk.close();
+    let disk = open(&options, &clock());
+    assert!(get(&disk, "http://a:80/0").is_none(), "replaced while it was out");
+    assert!(get(&disk, "http://a:80/1").is_none(), "removed while it was out");
+    assert!(check(&disk, 2, 0), "the rest is still there");
 }

@@ -1,8 +1,10 @@
 //! Purges and the disk: sweeps, marks, and what a restart must not bring back.
 
+use super::faults::open_faulty;
 use super::*;
 use crate::rules::ledger::{Ledger, Verdict};
 use crate::rules::purge::What;
+use crate::store::disk::faulty::{Fault, Faults, When};
 
 fn tagged(n: u64, tag: &str) -> Arc<Entry> {
     let mut one = entry(&format!("http://a:80/{n}"), body(n, 700));
@@ -86,4 +88,76 @@ fn a_mark_goes_along_when_a_record_moves() {
     }
     disk.close();
     assert_eq!(verdicts(&open(&options, &clock), &ledger, 1), [Some(Verdict::Live)]);
+}
+
+/// Tombstones and marks in a segment that is not given at a start are not known: what they
+/// void must not be taken for judged, now or when the segment can be read again.
+#[test]
+fn what_was_purged_stays_so_whichever_call_failed_when_the_directory_joined() {
+    for n in 0..40 {
+        let dir = scratch();
+        let (clock, options) = (clock(), options(dir.path()));
+        let (disk, ledger) = (open(&options, &clock), Ledger::new());
+        let fill = |disk: &Disk, from: u64| {
+            for n in from..from + 100 {
+                disk.put(tagged(n, "other"));
+                assert!(sync(disk));
+            }
+        };
+        disk.put(tagged(0, "gone"));
+        fill(&disk, 1);
+        purge(&ledger, "gone", false);
+        assert!(sweep(&disk, &ledger).complete);
+        fill(&disk, 101);
+        disk.close();
+        // It was judged and buried, and so the ledger forgets it.
+        ledger.forget(ledger.seq());
+        let faults = Arc::new(Faults::default());
+        faults.arm(When::Once(n), Fault::Io);
+        let disk = open_faulty(&options, &faults);
+        assert_ne!(verdicts(&disk, &ledger, 1), [Some(Verdict::Live)], "call {n} failed");
+        purge(&ledger, "other", false);
+        if sweep(&disk, &ledger).complete {
+            ledger.forget(ledger.seq());
+        }
+        disk.close();
+        let disk = open(&options, &clock);
+        let left = verdicts(&disk, &ledger, 201);
+        let back = left.iter().filter(|found| **found == Some(Verdict::Live)).count();
+        assert_eq!(back, 0, "call {n} failed");
+    }
+}
+
+/// A file that is not removed when its segment is reclaimed is read again at the next start.
+#[test]
+fn what_was_purged_stays_so_though_files_were_not_removed() {
+    for n in (0..300).step_by(3) {
+        let dir = scratch();
+        let (clock, mut options) = (clock(), options(dir.path()));
+        options.faults_max = 1_000_000;
+        let faults = Arc::new(Faults::default());
+        let (disk, ledger) = (open_faulty(&options, &faults), Ledger::new());
+        let mut next = 0;
+        let mut fill = |disk: &Disk, counted: &str, until: u64| {
+            while counter(disk, counted) < until {
+                disk.put(tagged(next, if next == 0 { "gone" } else { "other" }));
+                sync(disk);
+                next += 1;
+                assert!(next < 20_000, "call {n}: the disk goes on");
+            }
+        };
+        // The tombstone lies in a later segment than what it voids.
+        fill(&disk, "written_bytes", 80 << 10);
+        purge(&ledger, "gone", false);
+        assert!(sweep(&disk, &ledger).complete);
+        ledger.forget(ledger.seq());
+        fill(&disk, "written_bytes", 440 << 10);
+        // Somewhere in here the file of a reclaimed segment stays.
+        faults.arm(When::Once(n), Fault::Io);
+        fill(&disk, "reclaimed", 4);
+        faults.disarm();
+        drop(disk);
+        let disk = open(&options, &clock);
+        assert_ne!(verdicts(&disk, &ledger, 1), [Some(Verdict::Live)], "call {n} failed");
+    }
 }
