@@ -1,11 +1,10 @@
 //! The door: everything a request must satisfy before it means anything here, for
 //! HTTP/1 and HTTP/2 alike.
 //!
-//! hyper parses liberally (no `Host`, two of them, `Content-Length` next to
-//! `Transfer-Encoding`, `GET foo`, CONNECT). Whatever could be read in two ways is refused
-//! here with a fault that closes the connection (RFC 9112 3, 6.3, 11.2; RFC 9113 8.2.2,
-//! 8.3.1), so one message never has two readings between the client, us and the origin.
-//! What only the raw bytes show (bare LF, a fragment in the target) is `front`'s guard.
+//! hyper parses liberally (no `Host`, two of them, `Content-Length` with `Transfer-Encoding`,
+//! `GET foo`, CONNECT). Whatever could be read in two ways is refused with a fault that closes
+//! the connection (RFC 9112 3, 6.3, 11.2; RFC 9113 8.2.2, 8.3.1), so that no message has two
+//! readings on its way. What only the raw bytes show (bare LF, `#`) is `front`'s guard.
 
 use http::header::{self, HeaderMap};
 use http::request::Parts;
@@ -18,12 +17,10 @@ use super::list;
 
 /// Longest target in bytes.
 pub const TARGET_MAX: usize = 8 * 1024;
-/// Longest field line in bytes, name and value: what common origins still take. A longer
-/// one would come back as an error of the origin (RFC 9110 5.4, CPDoS).
+/// Longest field line, name and value, that common origins take (RFC 9110 5.4, CPDoS).
 pub const FIELD_MAX: usize = 8 * 1024;
 /// Most field lines: each costs work here and at the origin, however short it is.
 pub const FIELDS_MAX: usize = 100;
-/// Longest method in bytes.
 const METHOD_MAX: usize = 32;
 
 /// How the request came in.
@@ -98,7 +95,9 @@ pub(super) fn target(parts: &Parts) -> Result<PathAndQuery, Fault> {
     let plain = |byte: u8| matches!(byte, 0x21..=0x7e) && !b"#\"<>".contains(&byte);
     let clean = path.bytes().all(|byte| plain(byte) && byte != b'\\');
     match clean && target.query().is_none_or(|query| query.bytes().all(plain)) {
-        true => Ok(target.clone()),
+        true if target.as_str().starts_with('/') => Ok(target.clone()),
+        // `http://host?query`, and a `:path` of `?query`, mean the root (RFC 9110 4.2.3).
+        true => target.to_string().try_into().or_else(|_| bad("the target has no path")),
         false => bad("the target has bytes that must be percent-encoded"),
     }
 }

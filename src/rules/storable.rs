@@ -218,7 +218,7 @@ fn directives_allow(
     if ask.headers.contains_key(header::AUTHORIZATION) && !is_shared(control) {
         return no("authorization");
     }
-    if !policy.store_set_cookie && sets_cookie(answer.headers) {
+    if !policy.store_set_cookie && answer.headers.contains_key(header::SET_COOKIE) {
         return no("set-cookie");
     }
     // RFC 9111 5.2.2.4, 5.2.2.7: such a field is for the client that asked. Kept without it,
@@ -254,11 +254,6 @@ fn worth_it(
     let validator =
         answer.headers.contains_key(header::ETAG) || answer.date(&header::LAST_MODIFIED).is_some();
     if usable || windows || validator { Ok(()) } else { no("no-freshness") }
-}
-
-/// `Set-Cookie`, or its predecessor (RFC 2965), which old origins still send.
-fn sets_cookie(fields: &HeaderMap) -> bool {
-    fields.contains_key(header::SET_COOKIE) || fields.contains_key("set-cookie2")
 }
 
 /// `Content-Length`, if there is one; a bad one never gets this far through hyper, but

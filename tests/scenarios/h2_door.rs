@@ -59,6 +59,18 @@ fn a_clean_request_passes() {
 }
 
 #[test]
+fn a_target_without_a_path_is_the_root_for_the_origin() {
+    let (origin, node) = world();
+    let mut raw = node.raw_h2();
+    raw.headers(1, true, &but(b":path", b"?x"));
+    raw.fate(1);
+    node.client().send("GET http://site.test?y HTTP/1.1\r\nHost: site.test\r\n\r\n").answer();
+    for line in origin.wire_text().lines().filter(|line| line.starts_with("GET ")) {
+        assert!(line.starts_with("GET /?"), "{line}");
+    }
+}
+
+#[test]
 fn control_characters_in_names_and_values_are_refused() {
     refused(&[
         with(&[(b"x", b"a\r\nSmuggled: 1")]),

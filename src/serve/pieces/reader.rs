@@ -1,9 +1,9 @@
 //! The body of an answer that is kept in pieces: one piece at a time, from wherever it is.
 //!
-//! Holds one piece, a step of one on disk, or a place in a run's window, and nothing else, so a client costs the
-//! same however long the object is. What is in memory is handed out at once; whatever has
-//! to be waited for is one boxed future a piece. Any doubt ends the body as an error,
-//! which the client sees as a cut (promise P4).
+//! Holds one piece, a step of one on disk, or a place in a run's window, and nothing else,
+//! so a client costs the same however long the object is. What is in memory is handed out at
+//! once; whatever has to be waited for is one boxed future a piece. Any doubt ends the body
+//! as an error, which the client sees as a cut (promise P4).
 
 use std::collections::VecDeque;
 use std::future::Future;
