@@ -47,6 +47,7 @@ pub(super) fn run(dir: Arc<Directory>) {
 fn bury_missed(dir: &Arc<Directory>) {
     let own = |found: Identity| found.id == dir.id.load(Ordering::Relaxed);
     if Identity::read(&dir.path).ok().flatten().is_some_and(own) {
+        dir.health.set(State::Joining);
         // The queue says `Close` as soon as the tombstones are written.
         join(dir);
     }

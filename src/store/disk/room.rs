@@ -85,7 +85,10 @@ impl Writer {
                 self.active = Some(Active::empty(segment));
                 self.room.made();
                 let limit = self.room.limit(&self.dir);
-                while self.used() + size > limit && self.retired.is_empty() {
+                // Early, so that what is read finds room in the new segment; no second one for
+                // the sake of a reader who is about to go.
+                let held = self.retired.len();
+                while self.used() + size > limit && self.retired.len() <= held {
                     if !self.reclaim_oldest() {
                         break;
                     }
