@@ -305,7 +305,7 @@ fn a_whole_plain_hit(bencher: Bencher<'_, '_>) {
         let (_, Some(plain)) = guard.read(black_box(PLAIN)) else { unreachable!("plain") };
         let asked = straight::asked(plain.target, plain.host, Scheme::Https).expect("clean");
         let key = key_of(SEED, &asked, &QueryKey::All);
-        let (slot, _) = world.memory.peek(&key).expect("a stored object");
+        let slot = world.memory.look(&key).expect("a stored object");
         let lines = |name: &str, line: &mut dyn FnMut(&[u8])| plain.values(name).for_each(line);
         let headers = straight::selecting(&slot, &world.policy, lines).expect("sound");
         let question = Question { headers: &headers, ..world.question() };

@@ -10,7 +10,7 @@
 //!  client                                                                        origin
 //!    │  bytes                                                                       ▲
 //!    ▼                                                                              │
-//!  front ── accept ─ TLS ─ guard ─ hyper ─┐                                       origin
+//!  front ── accept ─ TLS ─ guard ─ hyper,h2┐                                       origin
 //!    ▲                                    ▼                                         ▲
 //!    │       serve: Received > Routed > Keyed > LookedUp > PLAN                     │
 //!    │                                    │                  │                      │

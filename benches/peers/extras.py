@@ -20,10 +20,6 @@ DISK_OBJECTS = 4_000  # of 64 KiB: four times the memory that the disk runs are 
 MADE = []  # servers that may be running
 
 
-def quantile(sorted_us, q):
-    return sorted_us[min(len(sorted_us) - 1, int(len(sorted_us) * q))] if sorted_us else 0
-
-
 def started(kind, work, common, **more):
     """A server of its own for one measurement, with an empty directory."""
     shutil.rmtree(os.path.join(work, kind.name), ignore_errors=True)
@@ -47,17 +43,17 @@ def each(kinds, measure, say):
 
 
 def latency(kinds, work, common, seconds, results, say):
-    """p50 and p99 of cached 1 KiB at 70 % of what one core did in this run, at most what the
-    generator can keep up with."""
+    """p50 and p99 of cached 1 KiB at 70 % of what one core did in this run; `reached` is what
+    the generator sent, which its own core bounds."""
     def measure(kind):
         own = results.get("h1_1k", {}).get(kind.name, {}).get("median", 40_000)
-        rate = int(min(0.7 * own, GENERATOR_MAX))
+        rate = int(0.7 * own)
         server = started(kind, work, common).start()
-        url = f"http://127.0.0.1:{server.port}/1k"
-        load.wrk(url, 1, 8)
-        sorted_us = load.latencies(url, seconds, rate, f"{work}/latency.log")
-        return {"rate": rate, "p50_us": quantile(sorted_us, 0.5),
-                "p99_us": quantile(sorted_us, 0.99)}, server
+        load.wrk(f"http://127.0.0.1:{server.port}/1k", 1, 8)
+        runs = [load.paced(common["pace"], server.port, "/1k", seconds, rate) for _ in range(3)]
+        middle = sorted(runs, key=lambda run: run["p99_us"])[1]
+        return {"rate": rate, "reached": middle["rate"], "p50_us": middle["p50_us"],
+                "p99_us": middle["p99_us"], "p999_us": middle["p999_us"]}, server
     say("latency at 70 % of capacity")
     return each(kinds, measure, say)
 
@@ -71,7 +67,7 @@ def storm(kinds, work, common, seconds, results, say):
         server = started(kind, work, common).start()
         base = f"http://127.0.0.1:{server.port}"
         load.wrk(base + "/1k", 1, 8)
-        quiet = load.latencies(base + "/1k", seconds, hits, f"{work}/quiet.log")
+        quiet = load.paced(common["pace"], server.port, "/1k", seconds, hits)
         salt = time.time_ns()
         targets = servers.write(f"{work}/misses", "".join(
             f"{base}/miss/{salt}/{n}\n" for n in range(misses * (seconds + 4))))
@@ -80,9 +76,9 @@ def storm(kinds, work, common, seconds, results, say):
              f"--rps={max(1, misses // 16)}", "-i", targets],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(1)
-        stormy = load.latencies(base + "/1k", seconds, hits, f"{work}/storm.log")
+        stormy = load.paced(common["pace"], server.port, "/1k", seconds, hits)
         beside.wait()
-        calm, loud = quantile(quiet, 0.99), quantile(stormy, 0.99)
+        calm, loud = quiet["p99_us"], stormy["p99_us"]
         return {"hits_per_s": hits, "misses_per_s": misses, "quiet_p99_us": calm,
                 "storm_p99_us": loud, "ratio": round(loud / max(1, calm), 2)}, server
     say("hits beside a storm of misses")
@@ -223,7 +219,3 @@ def two_cores(kinds, work, common, seconds, say):
                 "gain": round(2 * per[2] / per[1], 2)}, server
     say("two cores")
     return each([kind for kind in kinds if kind.name == "brink"], measure, say)
-
-
-# Requests a second that h2load sends without becoming the bottleneck itself.
-GENERATOR_MAX = 40_000

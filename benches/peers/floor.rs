@@ -35,7 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut events = Vec::with_capacity(256);
     loop {
         events.clear();
-        epoll::wait(&poll, spare_capacity(&mut events), None)?;
+        match epoll::wait(&poll, spare_capacity(&mut events), None) {
+            Err(rustix::io::Errno::INTR) => continue, // a tracer came or went
+            waited => waited?,
+        };
         for event in &events {
             let id = event.data.u64();
             if id == LISTENER {

@@ -1,7 +1,9 @@
 """Drives one workload against one server and measures work per CPU-second of the server."""
 
+import json
 import re
 import subprocess
+import time
 
 ZIPF_LUA = """
 -- Zipf over %(count)d objects by inversion of the cumulated weights.
@@ -81,13 +83,23 @@ def h2load(url, seconds, connections, streams, core="1"):
     return done, amount, failed
 
 
-def latencies(url, seconds, rate, log, core="1"):
-    """Sorted latencies in microseconds of HTTP/1.1 requests at a fixed rate."""
-    clients = 32
-    run(["taskset", "-c", core, "h2load", "--h1", "-t1", f"-c{clients}", "-D", str(seconds),
-         f"--rps={max(1, rate // clients)}", f"--log-file={log}", url])
-    with open(log) as lines:
-        return sorted(int(line.split("\t")[2]) for line in lines)
+def handshakes(url, seconds, core="1"):
+    """Full TLS handshakes, each with one small answer. h2load makes every connection anew;
+    wrk offers the session of the one before, so what it measures are resumptions."""
+    until, done, amount, failed = time.time() + seconds, 0, 0, 0
+    while time.time() < until:
+        text = run(["taskset", "-c", core, "h2load", "--h1", "-t1", "-n200", "-c200", url])
+        done += int(re.search(r"(\d+) succeeded", text).group(1))
+        failed += int(re.search(r"(\d+) failed", text).group(1))
+        amount += int(re.search(r"traffic: [\d.]+\w+ \((\d+)\) total", text).group(1))
+    return done, amount, failed
+
+
+def paced(pace, port, target, seconds, rate, core="1"):
+    """Quantiles of latency at a fixed rate, measured from when each request was due, and the
+    rate that was reached."""
+    return json.loads(run(["taskset", "-c", core, pace, str(port), target, str(rate),
+                           str(seconds), "64"]))
 
 
 def in_bytes(text):

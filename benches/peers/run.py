@@ -46,6 +46,7 @@ WORKLOADS = {
     "tls_64k": ("req", True, False, None, None),
     "tls_10m": ("GB", True, False, 2.0, None),
     "handshake": ("conn", True, False, 1.8, None),
+    "resumed": ("conn", True, False, None, None),
     "h2_1k": ("req", True, True, 1.2, None),
     "h2_64k": ("req", True, True, 1.8, None),
 }
@@ -95,6 +96,8 @@ def workload(name, server, seconds, scripts):
         path = servers.write(scripts["miss"], load.MISS_LUA % {"salt": salt})
         return load.measured(server, lambda: load.wrk(plain, seconds, 64, path))
     if name == "handshake":
+        return load.measured(server, lambda: load.handshakes(tls + "/1k", seconds))
+    if name == "resumed":
         return load.measured(
             server, lambda: load.wrk(tls + "/1k", seconds, 32, scripts["close"]))
     base = tls if name.startswith("tls_") else plain
@@ -182,6 +185,14 @@ def saved(path):
         return {}
 
 
+def machine():
+    """What the figures were measured on."""
+    with open("/proc/cpuinfo") as info:
+        models = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
+    return {"processor": models[0] if models else "", "cores": len(models),
+            "kernel": os.uname().release, "load": [round(load, 1) for load in os.getloadavg()]}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -196,6 +207,7 @@ def main():
     parser.add_argument("--install", action="store_true")
     parser.add_argument("--brink", default=os.path.join(ROOT, "target/release/brink"))
     parser.add_argument("--floor", default=os.path.join(ROOT, "target/release/examples/floor"))
+    parser.add_argument("--pace", default=os.path.join(ROOT, "target/release/examples/pace"))
     parser.add_argument("--work", help="directory for what the servers write, by default /tmp")
     parser.add_argument("--out", default=os.path.join(ROOT, "benches/peers"))
     options = parser.parse_args()
@@ -215,7 +227,8 @@ def main():
         os.chmod(work, 0o755)
         common = {"files": make_files(work), "tls": make_certificate(work),
                   "brink": os.path.abspath(options.brink),
-                  "floor": os.path.abspath(options.floor)}
+                  "floor": os.path.abspath(options.floor),
+                  "pace": os.path.abspath(options.pace)}
         wanted = options.servers.split(",")
         kinds = [kind for kind in servers.ALL if kind.name in wanted]
         origin = servers.Origin(work, common).start(cores="1")
@@ -227,6 +240,12 @@ def main():
     report.update({"date": time.strftime("%Y-%m-%d %H:%M"), "rounds": options.rounds,
                    "seconds": options.seconds, "results": results})
     report["extras"] = dict(report.get("extras", {}), **more)
+    # Rows are measured apart from each other: each says when and how.
+    how = {"date": report["date"], "rounds": options.rounds, "seconds": options.seconds}
+    report["measured"] = dict(report.get("measured", {}), **{
+        name: how for name in options.only + options.extras})
+    report["machine"] = machine()
+    report["versions"] = {kind.name: kind.version() for kind in kinds if kind.version()}
     with open(path, "w") as out:
         json.dump(report, out, indent=1)
     servers.write(os.path.join(options.out, "chart.svg"), chart.svg(results, WORKLOADS))

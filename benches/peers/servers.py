@@ -53,6 +53,16 @@ class Server:
         os.chmod(self.dir, 0o777)
         self.process = None
 
+    version_command = ()
+
+    @classmethod
+    def version(cls):
+        """The first line of what it says of itself."""
+        if not cls.version_command:
+            return None
+        done = subprocess.run(cls.version_command, capture_output=True, text=True)
+        return (done.stdout + done.stderr).strip().split("\n")[0]
+
     def command(self):
         raise NotImplementedError
 
@@ -156,6 +166,7 @@ class Nginx(Server):
     """Its cache is files, read through the page cache."""
 
     name = "nginx"
+    version_command = ("nginx", "-v")
     disk = True
     port, tls_port = 9410, 9411
 
@@ -178,6 +189,7 @@ class Nginx(Server):
 
 class Haproxy(Server):
     name = "haproxy"
+    version_command = ("haproxy", "-v")
     connections_max = 9_800  # two descriptors each, and 20,000 are common
     port, tls_port = 9420, 9421
 
@@ -215,6 +227,7 @@ class Varnish(Server):
     """On disk: one mapped file."""
 
     name = "varnish"
+    version_command = ("varnishd", "-V")
     port = 9430
     tls = h2 = False
     disk = True
@@ -232,6 +245,7 @@ backend default {{ .host = "127.0.0.1"; .port = "{ORIGIN_PORT}"; }}
 
 class Trafficserver(Server):
     name = "trafficserver"
+    version_command = ("traffic_server", "-V")
     port, tls_port = 9440, 9441
     disk = True
 
@@ -300,6 +314,7 @@ CONFIG proxy.config.ssl.server.multicert.filename STRING ssl_multicert.config
 
 class Squid(Server):
     name = "squid"
+    version_command = ("squid", "-v")
     port = 9450
     tls = h2 = False
     disk = True

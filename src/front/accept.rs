@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -193,6 +194,7 @@ async fn connection<H: Handler>(
         conn: Arc::new(conn),
         pulse: Arc::clone(&pulse),
         stats: Arc::clone(&thread.gate.stats),
+        answered: Mutex::default(),
     });
     gone.disarm();
     let (limits, options) = (&thread.options.limits, &thread.options.http2);

@@ -20,6 +20,7 @@ use super::Handler;
 use super::gate::Lease;
 use super::guard::{Guard, Then};
 use super::interim::Interim;
+use super::later::Later;
 use super::options::Limits;
 use super::pulse::{Phase, Pulse, Verdict};
 use super::service::Service;
@@ -43,6 +44,8 @@ pub(crate) struct Http1Io<H: Handler> {
     interim: Arc<Interim>,
     /// An answer of our own that the client has not taken yet (`straight`).
     pub(super) underway: Option<Box<Underway<H::Ready>>>,
+    /// A request whose answer is waited for without hyper (`later`).
+    pub(super) later: Option<Box<Later<H::Body>>>,
     /// The rest of an interim head that is partly written: nothing may overtake it.
     ahead: Vec<u8>,
     /// Held as long as the socket is, also by a tunnel.
@@ -80,6 +83,7 @@ impl<H: Handler> Http1Io<H> {
             closing: Closing::Open,
             interim,
             underway: None,
+            later: None,
             ahead: Vec::new(),
             lease,
         }
@@ -104,6 +108,17 @@ impl<H: Handler> Http1Io<H> {
             self.ahead.drain(..written);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes the interim heads that wait.
+    pub(super) fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_ahead(cx))?;
+            match self.interim.take() {
+                Some(head) => self.ahead = head,
+                None => return Poll::Ready(Ok(())),
+            }
+        }
     }
 
     /// Before hyper writes: an interim head that is begun is finished, one that only waits
@@ -161,7 +176,11 @@ pub(crate) async fn serve<H: Handler>(io: Http1Io<H>, limits: &Limits) {
         if pulse.verdict() == Verdict::Abort {
             return Poll::Ready(());
         }
-        conn.as_mut().poll(cx).map(|_| ())
+        let polled = conn.as_mut().poll(cx);
+        if matches!(polled, Poll::Ready(Err(_))) && pulse.ends_by_close() {
+            pulse.set_verdict(Verdict::Abort);
+        }
+        polled.map(|_| ())
     })
     .await;
 }

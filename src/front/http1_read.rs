@@ -14,15 +14,15 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::Handler;
 use super::guard::{Scan, Then};
 use super::http1::Http1Io;
 use super::pulse::{Phase, Upgrade, Verdict};
 use super::service::REFUSED;
+use super::{BoxError, Handler};
 use crate::rules::fault::Fault;
 
-/// Why a request body could not be read to its end. The handler finds it as the source of
-/// hyper's error.
+/// Why a request body could not be read to its end. The handler finds it among
+/// the sources of the body's error.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("request body broken off: {}", .0.reason())]
 pub struct BrokenBody(pub Fault);
@@ -30,8 +30,8 @@ pub struct BrokenBody(pub Fault);
 impl BrokenBody {
     /// The fault behind an error of a request body: what the guard said, or that the
     /// client went away in the middle.
-    pub fn fault_of(error: &hyper::Error) -> Fault {
-        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    pub fn fault_of(error: &BoxError) -> Fault {
+        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&**error);
         while let Some(error) = source {
             if let Some(BrokenBody(fault)) = error.downcast_ref() {
                 return *fault;

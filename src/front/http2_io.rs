@@ -1,6 +1,6 @@
-//! The stream under hyper's HTTP/2: counts frames both ways and gathers writes.
+//! The stream under h2: counts frames both ways and gathers writes.
 //!
-//! The I/O is shared between hyper, which reads and writes frames, and the loop that
+//! The I/O is shared between h2, which reads and writes frames, and the loop that
 //! drives the connection, which flushes. Both run in one task, so the lock is never
 //! contended; it is there because the parts must be `Send`.
 
@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,7 +20,7 @@ use super::pulse::{Phase, Pulse, Verdict};
 use super::stats::{Stats, count};
 use super::wire::{self, Wire};
 
-/// hyper's handle.
+/// h2's handle.
 pub(crate) struct Http2Io(pub(crate) Arc<Mutex<Shared>>);
 
 /// The stream itself.
@@ -35,6 +36,10 @@ pub(crate) struct Shared {
     out: Coalesce,
     flood: Option<Flood>,
     closing: Option<usize>,
+    /// There is nothing to read until the task is woken: h2 asks after every request.
+    quiet: bool,
+    /// When something was read last, in the pulse's time.
+    heard: u64,
     _lease: Lease,
 }
 
@@ -49,6 +54,7 @@ impl Shared {
     ) -> Arc<Mutex<Shared>> {
         let mut wire = wire;
         wire::hold(&mut wire, coalesce::HOLD);
+        let heard = pulse.now();
         Arc::new(Mutex::new(Shared {
             wire,
             pulse,
@@ -60,8 +66,20 @@ impl Shared {
             out: Coalesce::default(),
             flood: None,
             closing: None,
+            quiet: false,
+            heard,
             _lease: lease,
         }))
+    }
+
+    /// The task runs again: there may be something to read.
+    pub(crate) fn rouse(&mut self) {
+        self.quiet = false;
+    }
+
+    /// How long nothing has been read.
+    pub(crate) fn silent(&self) -> Duration {
+        Duration::from_millis(self.pulse.now().saturating_sub(self.heard))
     }
 
     /// Really sends what was gathered; called once before the task sleeps.
@@ -109,14 +127,20 @@ impl Shared {
         }
         let before = buf.filled().len();
         if self.early.is_empty() {
-            ready!(Pin::new(&mut self.wire).poll_read(cx, buf))?;
+            if self.quiet {
+                return Poll::Pending;
+            }
+            let polled = Pin::new(&mut self.wire).poll_read(cx, buf);
+            self.quiet = polled.is_pending();
+            ready!(polled)?;
         } else {
             let n = self.early.len().min(buf.remaining());
             buf.put_slice(self.early.get(..n).unwrap_or_default());
             self.early.drain(..n);
         }
         let mut fresh = buf.filled().get(before..).unwrap_or_default();
-        self.budgets.tick(self.pulse.now());
+        self.heard = self.pulse.now();
+        self.budgets.tick(self.heard);
         self.budgets.finished(self.pulse.take_finished());
         let mut uploaded = 0;
         while let Some(frame) = self.inward.next(&mut fresh) {
@@ -222,7 +246,7 @@ impl AsyncWrite for Http2Io {
         Poll::Ready(Ok(()))
     }
 
-    /// The loop that drives the connection closes it, whatever hyper's end was.
+    /// The loop that drives the connection closes it, whatever h2's end was.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

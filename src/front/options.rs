@@ -82,7 +82,7 @@ impl Default for Limits {
             connections_max: 0,
             connections_per_address_max: 2_000,
             head_max: ByteSize::kib(32),
-            heads_held_max: ByteSize::mib(32),
+            heads_held_max: ByteSize::mib(16),
             target_max: ByteSize::kib(8),
             fields_max: 100,
             chunk_overhead_max: ByteSize::kib(16),

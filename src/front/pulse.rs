@@ -79,6 +79,7 @@ pub(crate) struct Pulse {
     pub(super) verdict: AtomicU8,
     pub(super) upgrade: AtomicU8,
     pub(super) draining: AtomicBool,
+    pub(super) ends_by_close: AtomicBool,
     pub(super) body_bytes: AtomicU64,
     pub(super) body_waited: AtomicU64,
     pub(super) write_since: AtomicU64,
@@ -104,6 +105,7 @@ impl Pulse {
             verdict: AtomicU8::new(Verdict::Fine as u8),
             upgrade: AtomicU8::new(Upgrade::None as u8),
             draining: AtomicBool::new(draining),
+            ends_by_close: AtomicBool::new(false),
             body_bytes: AtomicU64::new(0),
             body_waited: AtomicU64::new(0),
             write_since: AtomicU64::new(0),
@@ -269,6 +271,16 @@ impl Pulse {
 
     pub(crate) fn set_upgrade(&self, upgrade: Upgrade) {
         self.upgrade.store(upgrade as u8, Relaxed);
+    }
+
+    /// The newest answer has no length and its client knows no chunks: a clean close would
+    /// be its end, so a cut has to be a reset.
+    pub(crate) fn set_ends_by_close(&self, so: bool) {
+        self.ends_by_close.store(so, Relaxed);
+    }
+
+    pub(crate) fn ends_by_close(&self) -> bool {
+        self.ends_by_close.load(Relaxed)
     }
 
     pub(crate) fn draining(&self) -> bool {

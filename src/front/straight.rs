@@ -16,6 +16,7 @@
 //! An answer that the client does not take at once waits here with a copy of its request,
 //! which the log needs, and nothing is read before it is gone.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -26,7 +27,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::guard::{Guard, Plain, Scan, Then};
 use super::http1::{Http1Io, wrote};
+use super::later::Onward;
 use super::pulse::{Phase, Pulse, Upgrade, Verdict};
+use super::send::Coming;
 use super::service::Service;
 use super::wire::Wire;
 use super::{Handler, Ready};
@@ -37,6 +40,8 @@ pub(super) struct Underway<R> {
     /// The head, and behind it a short body.
     front: Vec<u8>,
     head: usize,
+    /// What follows the body that is at hand.
+    coming: Coming,
     /// Bytes of all that the connection has taken.
     written: usize,
     /// The request, when the answer had to wait.
@@ -50,7 +55,8 @@ impl<R: Ready> Underway<R> {
         if length <= COPIED_MAX {
             ready.body().iter().for_each(|piece| front.extend_from_slice(piece));
         }
-        Underway { ready, front, head, written: 0, asked: Vec::new() }
+        let coming = Coming::default();
+        Underway { ready, front, head, coming, written: 0, asked: Vec::new() }
     }
 
     /// What is still to be written, as slices.
@@ -76,8 +82,18 @@ impl<R: Ready> Underway<R> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            let rest = self.rest();
+            let waiting = match self.coming.poll_fill(&mut self.ready, cx) {
+                Poll::Ready(filled) => filled.map(|()| false)?,
+                Poll::Pending => true,
+            };
+            let mut rest = self.rest();
+            let own: usize = rest.iter().map(|part| part.len()).sum();
+            self.coming.slices(&mut rest, SLICES_MAX);
             let polled = match rest.as_slice() {
+                [] if waiting => {
+                    drop(rest);
+                    return waits(wire, pulse, cx);
+                }
                 [] => break,
                 [one] => Pin::new(&mut *wire).poll_write(cx, one),
                 many => Pin::new(&mut *wire).poll_write_vectored(cx, many),
@@ -86,7 +102,10 @@ impl<R: Ready> Underway<R> {
             wrote(pulse, &polled);
             match ready!(polled)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => self.written += n,
+                n => {
+                    self.written += n;
+                    self.coming.advance(n.saturating_sub(own));
+                }
             }
         }
         let polled = Pin::new(wire).poll_flush(cx);
@@ -102,6 +121,18 @@ impl<R: Ready> Underway<R> {
     }
 }
 
+/// More of the body is waited for: what has been taken goes out meanwhile.
+fn waits(wire: &mut Wire, pulse: &Pulse, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    match Pin::new(wire).poll_flush(cx) {
+        Poll::Ready(flushed) => {
+            flushed?;
+            pulse.write_progress(0);
+        }
+        Poll::Pending => pulse.write_blocked(),
+    }
+    Poll::Pending
+}
+
 impl<H: Handler> Http1Io<H> {
     /// The life of a connection before hyper is needed: plain requests, one after the other.
     /// `Ready(true)`: something else has come (or the end, or a verdict) and hyper is to see
@@ -111,6 +142,11 @@ impl<H: Handler> Http1Io<H> {
         loop {
             if self.underway.is_some() && ready!(self.poll_underway(cx)).is_err() {
                 return Poll::Ready(false);
+            }
+            match ready!(self.poll_later(cx)) {
+                Onward::Next => {}
+                Onward::Broken => return Poll::Ready(false),
+                Onward::Hyper(asked) => return self.to_hyper(&asked),
             }
             if !self.held.is_empty() || self.pulse.verdict() != Verdict::Fine {
                 return Poll::Ready(true);
@@ -130,15 +166,28 @@ impl<H: Handler> Http1Io<H> {
                 Some(Poll::Ready(Ok(()))) => {}
                 Some(Poll::Ready(Err(_))) => return Poll::Ready(false),
                 Some(Poll::Pending) => return Poll::Pending,
-                None => {
-                    // Read again, as hyper's: nothing before it is unfinished.
-                    self.guard = Guard::new(self.guard.limits());
-                    self.held.extend_from_slice(fresh);
-                    self.rest = if fresh.is_empty() { Then::Done } else { Then::Alone };
-                    return Poll::Ready(true);
+                None if self.is_calm() && asked.is_some_and(|it| self.begin_later(fresh, &it)) => {
+                    self.note(&scan);
                 }
+                None => return self.to_hyper(fresh),
             }
         }
+    }
+
+    /// Has `fresh` read again, as hyper's: nothing before it is unfinished.
+    fn to_hyper(&mut self, fresh: &[u8]) -> Poll<bool> {
+        self.guard = Guard::new(self.guard.limits());
+        self.held.extend_from_slice(fresh);
+        self.rest = if fresh.is_empty() { Then::Done } else { Then::Alone };
+        Poll::Ready(true)
+    }
+
+    /// Whether nothing else is to be done than to answer.
+    fn is_calm(&mut self) -> bool {
+        self.pulse.verdict() == Verdict::Fine
+            && self.pulse.upgrade() == Upgrade::None
+            && !self.pulse.draining()
+            && !self.speaking()
     }
 
     /// Answers the request that `fresh` is, if it is plain and the answer is ready. `None`:
@@ -150,20 +199,22 @@ impl<H: Handler> Http1Io<H> {
         (scan, asked): (&Scan, Option<Plain<'_>>),
     ) -> Option<Poll<io::Result<()>>> {
         let asked = asked?;
-        let calm = self.pulse.verdict() == Verdict::Fine
-            && self.pulse.upgrade() == Upgrade::None
-            && !self.pulse.draining()
-            && !self.speaking();
-        if !calm {
+        if !self.is_calm() {
             return None;
         }
-        let mut head = Vec::new();
-        let ready = self.service.ready(&asked, &mut head)?;
+        let mut head = FRONT.take();
+        let Some(ready) = self.service.ready(&asked, &mut head) else {
+            give_back(head);
+            return None;
+        };
         self.note(scan);
         let mut underway = Underway::new(ready, head);
         let polled = underway.poll_write(&mut self.wire, &self.pulse, cx);
         match &polled {
-            Poll::Ready(done) => underway.end(&asked, &self.service, done.is_ok()),
+            Poll::Ready(done) => {
+                give_back(std::mem::take(&mut underway.front));
+                underway.end(&asked, &self.service, done.is_ok());
+            }
             Poll::Pending => {
                 underway.asked.extend_from_slice(fresh);
                 self.underway = Some(Box::new(underway));
@@ -183,6 +234,8 @@ impl<H: Handler> Http1Io<H> {
     /// No more will be written of it.
     pub(super) fn end_underway(&mut self, complete: bool) {
         let Some(mut underway) = self.underway.take() else { return };
+        // What an origin said while pieces were fetched is not for the next answer.
+        let _ = self.speaking();
         let asked = std::mem::take(&mut underway.asked);
         // Read as plain before, so it is plain again.
         if let (_, Some(asked)) = Guard::new(self.guard.limits()).read(&asked) {
@@ -190,6 +243,23 @@ impl<H: Handler> Http1Io<H> {
         }
     }
 }
+
+thread_local! {
+    /// Where heads and short bodies are put together: one buffer a thread, which stays in the
+    /// processor's cache. An answer that has to wait keeps it and the next one makes another.
+    static FRONT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Keeps the buffer for the next answer, unless a head made it unusually long.
+fn give_back(mut front: Vec<u8>) {
+    if front.capacity() <= FRONT_MAX {
+        front.clear();
+        FRONT.set(front);
+    }
+}
+
+/// Bytes a thread keeps for the next head.
+const FRONT_MAX: usize = 32 << 10;
 
 /// Bodies up to this long are copied behind their head.
 const COPIED_MAX: usize = 4 << 10;

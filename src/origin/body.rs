@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
 use super::answer::Framing;
+use super::bare::Bare;
 use super::fault::OriginFault;
 use super::lease::Lease;
 use super::resume::{Resume, Resuming};
@@ -42,6 +43,8 @@ enum Source {
     Ended,
     Held(Bytes),
     Wire(Incoming),
+    /// From the connection in the lease.
+    Bare,
     /// Broken off; the rest is being asked for.
     Resuming(Resuming, SizeHint),
     Files {
@@ -51,19 +54,23 @@ enum Source {
 }
 
 impl OriginBody {
-    /// From a connection.
+    /// From a connection that hyper speaks on.
     pub(super) fn wire(body: Incoming, framing: Framing, lease: Lease, between: Duration) -> Self {
-        OriginBody {
-            source: Source::Wire(body),
-            framing,
-            lease: Some(lease),
-            between,
-            stall: None,
-            total: None,
-            waiting: false,
-            seen: 0,
-            resume: None,
+        let mut body = OriginBody::local(Source::Wire(body), framing);
+        (body.lease, body.between) = (Some(lease), between);
+        body
+    }
+
+    /// From the connection in `lease`, which goes back at once if nothing is to come.
+    pub(super) fn bare(mut lease: Lease, between: Duration) -> Self {
+        let (framing, over) =
+            lease.bare().map_or((Framing::None, true), |one| (one.framing(), one.is_over()));
+        let mut body = OriginBody::local(Source::Bare, framing);
+        (body.lease, body.between) = (Some(lease), between);
+        if over {
+            body.end(None);
         }
+        body
     }
 
     /// Pieces read elsewhere, `length` bytes in all.
@@ -103,6 +110,20 @@ impl OriginBody {
     /// end (RFC 9112 8), which matters to whoever stores it.
     pub fn framing(&self) -> Framing {
         self.framing
+    }
+
+    /// All of a short body whose length was announced, if it is here already: in memory of its
+    /// own, so that it may be kept as it is.
+    pub fn take_whole(&mut self) -> Option<Bytes> {
+        if !matches!(self.source, Source::Bare) {
+            return None;
+        }
+        let lease = self.lease.as_mut()?;
+        let whole = lease.bare()?.take_whole()?;
+        lease.received(whole.len());
+        self.seen += whole.len() as u64;
+        self.end(None);
+        Some(whole)
     }
 
     /// It must have ended by then.
@@ -148,6 +169,10 @@ impl OriginBody {
         }
     }
 
+    fn of_bare(&self) -> Option<&Bare> {
+        self.lease.as_ref().and_then(Lease::as_bare)
+    }
+
     fn poll_source(
         &mut self,
         cx: &mut Context<'_>,
@@ -168,6 +193,10 @@ impl OriginBody {
             Source::Wire(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|item| item.map(|frame| frame.map_err(|error| body_fault(&error)))),
+            Source::Bare => match self.lease.as_mut().and_then(Lease::bare) {
+                Some(one) => one.poll_frame(cx),
+                None => Poll::Ready(Some(Err(OriginFault::Truncated))),
+            },
             Source::Resuming(..) => Poll::Ready(Some(Err(OriginFault::Truncated))),
             Source::Files { pieces, left } => match ready!(pieces.poll_recv(cx)) {
                 Some(Ok(piece)) => {
@@ -230,6 +259,10 @@ impl Body for OriginBody {
                     if let Some(lease) = &this.lease {
                         lease.received(length);
                     }
+                    // The connection need not wait until the last piece was taken.
+                    if matches!(this.source, Source::Bare) && this.is_end_stream() {
+                        this.end(None);
+                    }
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Poll::Ready(Some(Err(fault))) => fault,
@@ -250,6 +283,7 @@ impl Body for OriginBody {
             Source::Ended => true,
             Source::Held(_) | Source::Resuming(..) => false,
             Source::Wire(body) => body.is_end_stream(),
+            Source::Bare => self.of_bare().is_some_and(Bare::is_over),
             Source::Files { left, .. } => *left == 0,
         }
     }
@@ -259,6 +293,7 @@ impl Body for OriginBody {
             Source::Ended => SizeHint::with_exact(0),
             Source::Held(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Wire(body) => body.size_hint(),
+            Source::Bare => self.of_bare().map_or_else(SizeHint::default, Bare::size_hint),
             Source::Resuming(_, hint) => *hint,
             Source::Files { left, .. } => SizeHint::with_exact(*left),
         }

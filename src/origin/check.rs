@@ -91,6 +91,7 @@ async fn ask(
     {
         request.headers_mut().insert(HOST, host);
     }
+    let link = server.with_hyper(link).await.map_err(|fault| fault.reason())?;
     let sent = match link {
         Link::Solo(mut one) => {
             one.line.begin(Expect::default());
@@ -100,6 +101,7 @@ async fn ask(
             answer
         }
         Link::Shared(mut one) => one.sender.try_send_request(request).await,
+        Link::Bare(_) => return Err("the health check was not sent"),
     };
     sent.map_err(|_| "the health check was not answered")
 }

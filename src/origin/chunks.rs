@@ -4,7 +4,10 @@
 //! work but carries nothing (extensions, trailers) has one budget for the whole message
 //! (CVE-2023-39326). White space after a size is refused: readers differ about it.
 
-use super::answer::{is_text, is_token};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::answer::FIELDS_MAX;
+use super::head::{field, is_text, is_token};
 
 /// Follows one chunked body.
 #[derive(Debug)]
@@ -12,6 +15,8 @@ pub struct Chunks {
     step: Step,
     /// Bytes of extensions and trailers so far.
     extra: usize,
+    /// The trailers as they came, line by line.
+    trailers: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +37,7 @@ enum Step {
 
 impl Default for Chunks {
     fn default() -> Self {
-        Chunks { step: Step::Size { digits: 0, value: 0 }, extra: 0 }
+        Chunks { step: Step::Size { digits: 0, value: 0 }, extra: 0, trailers: Vec::new() }
     }
 }
 
@@ -45,22 +50,59 @@ impl Chunks {
     /// Takes bytes up to the end of the body; returns how many belong to it.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
         let mut at = 0usize;
-        while let Some(&byte) = bytes.get(at) {
+        loop {
+            let (around, data) = self.next(bytes.get(at..).unwrap_or_default())?;
+            at += around + data;
+            if around + data == 0 {
+                return Ok(at);
+            }
+        }
+    }
+
+    /// Takes bytes up to the end of the next run of data: how many come before it, and how
+    /// many it has. Both are zero after the end of the body and if there are no bytes.
+    pub fn next(&mut self, bytes: &[u8]) -> Result<(usize, usize), &'static str> {
+        for (at, &byte) in bytes.iter().enumerate() {
             match self.step {
-                Step::Done => return Ok(at),
+                Step::Done => return Ok((at, 0)),
                 Step::Data { left } => {
                     let take = left.min((bytes.len() - at) as u64);
-                    at += take as usize;
                     let left = left - take;
                     self.step = if left == 0 { Step::DataCr } else { Step::Data { left } };
+                    return Ok((at, take as usize));
                 }
                 _ => {
-                    self.step = self.control(byte)?;
-                    at += 1;
+                    let next = self.control(byte)?;
+                    if is_trailer(next) || next == Step::TrailerStart && is_trailer(self.step) {
+                        self.trailers.push(byte);
+                    }
+                    self.step = next;
                 }
             }
         }
-        Ok(at)
+        Ok((bytes.len(), 0))
+    }
+
+    /// The trailers, once the body is done.
+    pub fn trailers(&self) -> Result<Option<HeaderMap>, &'static str> {
+        if self.trailers.is_empty() {
+            return Ok(None);
+        }
+        let mut map = HeaderMap::new();
+        for line in self.trailers.split(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.is_empty() {
+                continue;
+            }
+            let (name, value) = field(line)?;
+            let name = HeaderName::from_bytes(name).map_err(|_| BAD_TRAILER)?;
+            let value = HeaderValue::from_bytes(value).map_err(|_| BAD_TRAILER)?;
+            map.try_append(name, value).map_err(|_| BAD_TRAILER)?;
+            if map.len() > FIELDS_MAX {
+                return Err("too many trailers");
+            }
+        }
+        Ok(Some(map))
     }
 
     /// One byte that is not data.
@@ -117,6 +159,13 @@ impl Chunks {
     }
 }
 
+/// Whether a step is within a trailer's line.
+fn is_trailer(step: Step) -> bool {
+    matches!(step, Step::TrailerName | Step::TrailerValue | Step::TrailerLf)
+}
+
+const BAD_TRAILER: &str = "an invalid trailer";
+
 /// Bytes of chunk extensions and trailers in one message.
 pub const EXTRA_MAX: usize = 16 << 10;
 
@@ -143,6 +192,27 @@ mod tests {
             assert!(chunks.is_done());
         }
         assert_eq!(read(b"0\r\n\r\nHTTP"), Ok(Some(5)), "what follows is not part of it");
+    }
+
+    #[test]
+    fn the_data_and_the_trailers_are_told_wherever_they_are_split() {
+        let body = b"5;a\r\nhello\r\nA\r\n0123456789\r\n0\r\nX-Sum: 1 \r\nB:\r\n\r\nHTTP";
+        for size in 1..body.len() {
+            let (mut chunks, mut data) = (Chunks::default(), Vec::new());
+            for mut piece in body.chunks(size) {
+                while !piece.is_empty() && !chunks.is_done() {
+                    let (around, length) = chunks.next(piece).unwrap();
+                    data.extend_from_slice(&piece[around..around + length]);
+                    piece = &piece[around + length..];
+                }
+            }
+            assert_eq!(data, b"hello0123456789", "{size}");
+            let trailers = chunks.trailers().unwrap().unwrap();
+            assert_eq!(
+                (trailers.len(), &trailers["x-sum"], &trailers["b"]),
+                (2, &"1".parse().unwrap(), &"".parse().unwrap())
+            );
+        }
     }
 
     #[test]

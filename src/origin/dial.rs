@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
-use tokio::runtime::RuntimeFlavor;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::address::Address;
+use super::bare::Bare;
 use super::fault::OriginFault;
 use super::lease::Link;
 use super::options::Http2;
@@ -72,17 +73,14 @@ impl Route {
 }
 
 impl Server {
-    /// A connection of this thread's pool, for a request that can be sent again or only
-    /// `once`.
-    pub(super) fn idle(&self, once: bool) -> Option<Link> {
+    /// A connection of this thread's pool for a request that goes without hyper if `bare`,
+    /// and only `once` or that can be sent again.
+    pub(super) fn idle(&self, bare: bool, once: bool) -> Option<Link> {
         // A connection that carries one client's address is never another's.
         if self.common.options.proxy_protocol {
             return None;
         }
-        pool::take(self, clock::instant(), once).map(|taken| match taken {
-            pool::Taken::Solo(one) => Link::Solo(one),
-            pool::Taken::Shared(one) => Link::Shared(one),
-        })
+        pool::take(self, clock::instant(), (bare, once))
     }
 
     /// Opens a connection within the connect deadline.
@@ -96,7 +94,7 @@ impl Server {
             }
             // One connection carries many: the others wait for it.
             let _one = self.connecting.lock().await;
-            match self.idle(false) {
+            match self.idle(true, false) {
                 Some(link) => Ok(link),
                 None => {
                     let link = self.dial(cx).await?;
@@ -113,8 +111,8 @@ impl Server {
         let options = &self.common.options;
         let wanted = options.pool.warm.min(options.pool.idle_max);
         // Pools are of threads: a task that may wander between them has no use for one.
-        let flavour = tokio::runtime::Handle::current().runtime_flavor();
-        if wanted == 0 || options.proxy_protocol || flavour != RuntimeFlavor::CurrentThread {
+        let stays = || Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
+        if wanted == 0 || options.proxy_protocol || !stays() {
             return;
         }
         while pool::wants(self, wanted) {
@@ -122,8 +120,8 @@ impl Server {
             tokio::spawn(async move {
                 let link = server.open(&SendContext::default()).await;
                 pool::opened(&server);
-                if let Ok(Link::Solo(one)) = link {
-                    pool::put(&server, one, clock::instant());
+                if let Ok(link @ Link::Bare(_)) = link {
+                    pool::put(&server, link, clock::instant());
                 }
             });
         }
@@ -164,12 +162,18 @@ impl Server {
             }
         };
         self.counters.connections.fetch_add(1, Ordering::Relaxed);
-        let idle = options.pool.idle_timeout;
         if wire::is_h2(&wire) || options.http2 == Http2::Only {
             self.speaks_h2.store(true, Ordering::Relaxed);
-            return Ok(Link::Shared(link::start_http2(wire, idle).await?));
+            return Ok(Link::Shared(link::start_http2(wire, options.pool.idle_timeout).await?));
         }
         self.speaks_h2.store(false, Ordering::Relaxed);
-        Ok(Link::Solo(link::start_http1(wire, idle).await?))
+        Ok(Link::Bare(Box::new(Bare::new(wire, clock::instant()))))
+    }
+
+    /// Puts hyper around a bare connection.
+    pub(super) async fn with_hyper(&self, link: Link) -> Result<Link, OriginFault> {
+        let Link::Bare(one) = link else { return Ok(link) };
+        let (born, idle) = (one.born, self.common.options.pool.idle_timeout);
+        Ok(Link::Solo(link::start_http1(one.into_wire(), born, idle).await?))
     }
 }

@@ -70,7 +70,9 @@ impl Fleet {
         let bound = sticky::Bound::of(&request, &common.options.balance);
         let key = hash_of(&request, &common.options.balance).unwrap_or(cx.key);
         let cx = &SendContext { key, ..*cx };
-        let sent = self.try_all(request, cx, &common.options, tries);
+        // Boxed, here and below: a future is as large as the largest it may wait for, and is
+        // moved whole into the one that waits for it.
+        let sent = Box::pin(self.try_all(request, cx, &common.options, tries));
         let (mut answer, again) = match common.options.timeouts.total {
             None => sent.await?,
             Some(total) => {

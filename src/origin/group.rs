@@ -87,10 +87,8 @@ impl Group {
         request: Request<Outgoing>,
         cx: &SendContext,
     ) -> Result<Answer, OriginFault> {
-        match self.divert.target() {
-            Some(other) => other.send_self(request, cx).await,
-            None => self.send_self(request, cx).await,
-        }
+        let other = self.divert.target();
+        other.as_deref().unwrap_or(self).send_self(request, cx).await
     }
 
     async fn send_self(
@@ -99,12 +97,12 @@ impl Group {
         cx: &SendContext,
     ) -> Result<Answer, OriginFault> {
         if let Some(directory) = &self.directory {
-            return directory.send(request).await;
+            return Box::pin(directory.send(request)).await;
         }
         let mut fleet = self.fleet.load_full();
         if fleet.servers.is_empty() && self.has_services() {
             // The first request may come before the first SRV answer.
-            discover::refresh(self).await;
+            Box::pin(discover::refresh(self)).await;
             fleet = self.fleet.load_full();
         }
         let answer = fleet.send(request, cx, &self.common, &self.tries).await;

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
 use super::answer::Expect;
+use super::bare::Bare;
 use super::fault::OriginFault;
 use super::guard::Line;
 use super::link::{Shared, Solo};
@@ -33,6 +34,8 @@ impl Drop for Place {
 /// A connection in use.
 #[derive(Debug)]
 pub enum Link {
+    /// HTTP/1 without hyper.
+    Bare(Box<Bare>),
     /// HTTP/1.
     Solo(Solo),
     /// HTTP/2.
@@ -42,6 +45,7 @@ pub enum Link {
 impl Link {
     fn leave(&self) {
         match self {
+            Link::Bare(_) => {}
             Link::Solo(one) => one.line.leave(),
             Link::Shared(one) => one.line.leave(),
         }
@@ -71,6 +75,7 @@ impl Lease {
     pub fn attach(&mut self, link: Link, expect: Expect) {
         self.drop_link();
         match &link {
+            Link::Bare(_) => {}
             Link::Solo(one) => one.line.begin(expect),
             Link::Shared(one) => one.line.enter(),
         }
@@ -85,15 +90,31 @@ impl Lease {
         match self.link.as_mut() {
             Some(Link::Solo(one)) => one.sender.try_send_request(request).await,
             Some(Link::Shared(one)) => one.sender.try_send_request(request).await,
-            None => std::future::pending().await,
+            Some(Link::Bare(_)) | None => std::future::pending().await,
         }
     }
 
-    /// The guard's line, unless the connection is HTTP/2.
+    /// The connection, if the exchange goes without hyper.
+    pub fn bare(&mut self) -> Option<&mut Bare> {
+        match &mut self.link {
+            Some(Link::Bare(one)) => Some(one),
+            _ => None,
+        }
+    }
+
+    /// The same, to look at.
+    pub fn as_bare(&self) -> Option<&Bare> {
+        match &self.link {
+            Some(Link::Bare(one)) => Some(one),
+            _ => None,
+        }
+    }
+
+    /// The guard's line, if hyper speaks HTTP/1 here.
     pub fn line(&self) -> Option<Arc<Line>> {
         match self.link.as_ref()? {
             Link::Solo(one) => Some(one.line.clone()),
-            Link::Shared(_) => None,
+            Link::Bare(_) | Link::Shared(_) => None,
         }
     }
 
@@ -107,13 +128,12 @@ impl Lease {
     pub fn finish(mut self, reusable: bool) {
         let Some(link) = self.link.take() else { return };
         link.leave();
-        let whole = !self.is_early();
-        if let Link::Solo(one) = link
-            && reusable
-            && whole
-            && !one.line.is_spoiled()
-        {
-            pool::put(&self.place.0, one, clock::instant());
+        let spoiled = match &link {
+            Link::Solo(one) => one.line.is_spoiled(),
+            Link::Bare(_) | Link::Shared(_) => false,
+        };
+        if reusable && !self.is_early() && !spoiled {
+            pool::put(&self.place.0, link, clock::instant());
         }
     }
 
@@ -123,7 +143,8 @@ impl Lease {
         match &self.link {
             Some(Link::Solo(one)) => one.line.spoil(),
             Some(Link::Shared(one)) => one.line.spoil(),
-            None => {}
+            // It closes with this lease, too.
+            Some(Link::Bare(_)) | None => {}
         }
     }
 

@@ -1,5 +1,5 @@
-//! One connection to a server: hyper's sender, the guard's line, and the task that
-//! drives it.
+//! One connection to a server that hyper speaks on: its sender, the guard's line, and the
+//! task that drives it.
 //!
 //! An HTTP/1 connection belongs to whoever holds its [`Solo`]; dropping that closes the
 //! socket at once, which is how a request is broken off. An HTTP/2 connection is shared:
@@ -58,8 +58,8 @@ pub struct Shared {
     pub born: Instant,
 }
 
-/// Starts HTTP/1 on `wire` and spawns its driver on this runtime.
-pub async fn start_http1(wire: Wire, idle: Duration) -> Result<Solo, OriginFault> {
+/// Starts hyper on `wire`, which was opened at `born`, and spawns its driver on this runtime.
+pub async fn start_http1(wire: Wire, born: Instant, idle: Duration) -> Result<Solo, OriginFault> {
     let line = Arc::new(Line::default());
     let io = TokioIo::new(Guarded::new(wire, line.clone()));
     let (sender, connection) = http1::Builder::new()
@@ -70,8 +70,7 @@ pub async fn start_http1(wire: Wire, idle: Duration) -> Result<Solo, OriginFault
         .map_err(|_| OriginFault::Connect("HTTP/1 with the origin did not start"))?;
     let (leash, held) = oneshot::channel();
     tokio::spawn(drive(connection.with_upgrades(), line.clone(), idle, Some(held)));
-    let now = clock::instant();
-    Ok(Solo { sender, line, born: now, rested: now, leash })
+    Ok(Solo { sender, line, born, rested: clock::instant(), leash })
 }
 
 /// Starts HTTP/2 on `wire` and spawns its driver on this runtime.

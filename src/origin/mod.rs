@@ -3,29 +3,40 @@
 //!
 //! ```text
 //! Group::send --> fleet: pick a server, retry, budget        (fleet, pick, retry, health, resume)
-//!                   '--> server: queue, one exchange          (server, lease, request)
-//!                          |--> pool: idle stack of this thread (pool, link)
-//!                          '--> wire: TCP, Unix, TLS           (wire, tls, resolve)
-//!                                 '--> guard: strict answers   (guard, answer, chunks)
+//!                   '--> server: queue, one exchange          (server, exchange, lease, request)
+//!                          |--> pool: idle stack of this thread (pool, keeper, bell)
+//!                          |--> wire: TCP, Unix, TLS           (wire, tls, resolve)
+//!                          |--> bare: HTTP/1 without a body    (bare, bare_body, head)
+//!                          '--> hyper: bodies, upgrades, HTTP/2 (link)
+//!                                 '--> guard: strict answers   (guard, answer, head, chunks)
 //! ```
-//! hyper's low-level client is used under a pool of our own: its high-level client has no
-//! limits, no queue and one lock. Nothing here decides about caching.
+//! Most requests have no body and go out over HTTP/1: the task that waits for the answer
+//! speaks with the socket itself. For the rest hyper's low-level client is used under the
+//! same pool: its high-level client has no limits, no queue and one lock. Nothing here
+//! decides about caching.
 
 pub mod address;
 pub mod answer;
+mod bare;
+mod bare_body;
+mod bell;
 mod blame;
 mod body;
+mod buffers;
 mod check;
 mod chunks;
 mod dial;
 mod directory;
 mod discover;
 mod divert;
+mod exchange;
 mod fault;
 mod fleet;
 mod group;
 mod guard;
+mod head;
 mod health;
+mod keeper;
 mod lease;
 mod link;
 mod options;
@@ -62,7 +73,7 @@ pub use options::{
     Balance, CheckOptions, DiscoveryOptions, EjectOptions, GroupOptions, Http2, Panic, PoolOptions,
     RetryOptions, ServerOptions, StickyOptions, Timeouts, TlsOptions,
 };
-pub use outgoing::{BoxError, Outgoing, Upload};
+pub use outgoing::{BoxError, Hear, Outgoing, Upload};
 pub use state::{GroupState, ServerState};
 pub use upstream::Upstream;
 

@@ -14,9 +14,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+
+/// Hears interim (1xx) answers.
+pub trait Hear: Send + Sync {
+    /// One came, with these fields.
+    fn interim(&self, status: StatusCode, fields: &HeaderMap);
+}
 
 /// An error of a body that is not ours.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -26,6 +33,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 pub struct Outgoing {
     shape: Shape,
     upload: Option<Arc<Upload>>,
+    hear: Option<Arc<dyn Hear>>,
 }
 
 #[derive(Default)]
@@ -72,7 +80,7 @@ impl Outgoing {
         if bytes.is_empty() {
             return Outgoing::default();
         }
-        Outgoing { shape: Shape::Full(Some(bytes)), upload: Some(Arc::default()) }
+        Outgoing { shape: Shape::Full(Some(bytes)), upload: Some(Arc::default()), hear: None }
     }
 
     /// A client's body as it arrives; empty if it is known to have ended.
@@ -85,16 +93,34 @@ impl Outgoing {
             return Outgoing::default();
         }
         let body = body.map_err(Into::into).boxed_unsync();
-        Outgoing { shape: Shape::Stream(body), upload: Some(Arc::default()) }
+        Outgoing { shape: Shape::Stream(body), upload: Some(Arc::default()), hear: None }
+    }
+
+    /// Interim answers to the request are told to `hear`.
+    pub fn heard_by(mut self, hear: Arc<dyn Hear>) -> Self {
+        self.hear = Some(hear);
+        self
+    }
+
+    /// Who hears interim answers.
+    pub(super) fn hear(&self) -> Option<&Arc<dyn Hear>> {
+        self.hear.as_ref()
     }
 
     /// A second copy, if the body can be sent twice.
     pub(super) fn again(&self) -> Option<Outgoing> {
-        match &self.shape {
-            Shape::Empty => Some(Outgoing::default()),
-            Shape::Full(Some(bytes)) => Some(Outgoing::full(bytes.clone())),
-            Shape::Full(None) | Shape::Stream(_) => None,
-        }
+        let mut copy = match &self.shape {
+            Shape::Empty => Outgoing::default(),
+            Shape::Full(Some(bytes)) => Outgoing::full(bytes.clone()),
+            Shape::Full(None) | Shape::Stream(_) => return None,
+        };
+        copy.hear = self.hear.clone();
+        Some(copy)
+    }
+
+    /// Whether there is no body.
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self.shape, Shape::Empty)
     }
 
     /// Whether [`Outgoing::again`] has something to give.

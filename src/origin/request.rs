@@ -84,6 +84,39 @@ pub fn shape(request: &mut Request<Outgoing>, h2: Option<&str>) -> Result<(), Or
     Ok(())
 }
 
+/// Whether it needs no hyper: it has no body, and asks for no other protocol.
+pub fn is_bare(request: &Request<Outgoing>) -> bool {
+    let fields = request.headers();
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && request.body().is_none()
+        && ![UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|n| fields.contains_key(n))
+}
+
+/// The head as text (RFC 9112 3, 5), for a request that `is_bare` and has its shape.
+pub fn write_head(request: &Request<Outgoing>, out: &mut Vec<u8>) {
+    out.extend_from_slice(request.method().as_str().as_bytes());
+    out.push(b' ');
+    let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    for (name, value) in request.headers() {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Arranges that hyper tells interim answers to who hears them.
+pub fn tell_hyper(request: &mut Request<Outgoing>) {
+    if let Some(hear) = request.body().hear().cloned() {
+        hyper::ext::on_informational(request, move |answer| {
+            hear.interim(answer.status(), answer.headers());
+        });
+    }
+}
+
 /// What the guard does for HTTP/1, as far as the h2 crate leaves it open.
 pub fn check_h2(response: &Response<Incoming>) -> Result<(), &'static str> {
     let headers = response.headers();

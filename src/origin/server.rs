@@ -1,30 +1,24 @@
-//! One server: its queue, its connections, its counters, and one exchange with it.
-//!
-//! `exchange` makes one try. It repeats itself only for the connection-reuse race: an
-//! idle connection that the server closed just when it was used. Trying another server
-//! is the fleet's decision.
+//! One server: its connections, its counters, and how it does. An exchange with it is in
+//! `exchange`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::header::HOST;
-use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
+use http::{HeaderValue, Request};
 use tokio::sync::Semaphore;
 
-use super::answer::Framing;
-use super::body::OriginBody;
 use super::dial::Route;
 use super::fault::OriginFault;
 use super::health::{Cause, Health};
-use super::lease::{Lease, Link, Place};
+use super::lease::Place;
 use super::options::{GroupOptions, Http2, PoolOptions, ServerOptions};
 use super::outgoing::Outgoing;
 use super::outlier::Tally;
 use super::resolve::Names;
 use super::upstream::Upstream;
-use super::{Answer, SendContext, pick, request};
+use super::{pick, request};
 use crate::base::clock;
 
 pub(super) use super::blame::body_fault;
@@ -142,73 +136,6 @@ impl Server {
         &self.common.options.pool
     }
 
-    /// One try. `keep` asks for the request back where it is safe to send it again;
-    /// `patience` bounds the wait for the first byte.
-    pub async fn exchange(
-        self: &Arc<Self>,
-        request: Request<Outgoing>,
-        cx: &SendContext,
-        keep: bool,
-        patience: Duration,
-    ) -> Result<(Answer, Option<Request<Outgoing>>), Failed> {
-        let place = match self.enter().await {
-            Ok(place) => place,
-            Err(fault) => return Err(Failed { fault, again: Some(request) }),
-        };
-        self.counters.requests.fetch_add(1, Ordering::Relaxed);
-        let expect = request::expect(&request);
-        let upload = request.body().upload();
-        let mut lease = Lease::new(place, upload.clone());
-        let mut request = request;
-        let mut fresh = false;
-        loop {
-            let idle = if fresh { None } else { self.idle(!request::can_go_again(&request)) };
-            let reused = idle.is_some();
-            let link = match idle {
-                Some(link) => link,
-                None => match self.open(cx).await {
-                    Ok(link) => link,
-                    Err(fault) => return Err(self.lost(fault, Some(request))),
-                },
-            };
-            let again = if keep || reused { request::again(&request) } else { None };
-            let h2 = matches!(link, Link::Shared(_));
-            if let Err(fault) = self.address(&mut request, h2) {
-                return Err(Failed { fault, again: None });
-            }
-            lease.attach(link, expect);
-            self.keep_warm();
-            let began = clock::instant();
-            let line = lease.line();
-            let timeouts = &self.common.options.timeouts;
-            let wait = request::Wait { line: line.as_deref(), upload: upload.as_deref() };
-            let sent = wait.head(lease.send(request), patience, timeouts.head).await;
-            match sent {
-                Ok(response) => {
-                    let slow = self.note_latency(began.elapsed());
-                    if reused {
-                        self.counters.reused.fetch_add(1, Ordering::Relaxed);
-                    }
-                    return self.answer(response, lease, h2, slow).map(|answer| (answer, again));
-                }
-                Err(request::Unsent { fault, back }) => {
-                    if matches!(fault, OriginFault::Broken(_) | OriginFault::Odd(_)) {
-                        lease.spoil();
-                    }
-                    let silent = !line.is_some_and(|line| line.has_begun());
-                    let raced = matches!(fault, OriginFault::Broken(_)) && silent;
-                    // What was never written may go out again whatever its method.
-                    let safe = back.map(|back| *back).or(again);
-                    match safe {
-                        Some(back) if reused && raced => request = back,
-                        safe => return Err(self.lost(fault, safe)),
-                    }
-                    fresh = true;
-                }
-            }
-        }
-    }
-
     /// Takes over what was known of this server before a reload.
     pub(super) fn adopt(&self, old: &Server) {
         self.health.adopt(&old.health);
@@ -220,7 +147,7 @@ impl Server {
     }
 
     /// Counts the failure.
-    fn lost(&self, fault: OriginFault, again: Option<Request<Outgoing>>) -> Failed {
+    pub(super) fn lost(&self, fault: OriginFault, again: Option<Request<Outgoing>>) -> Failed {
         self.note_fault(fault);
         Failed { fault, again }
     }
@@ -270,7 +197,7 @@ impl Server {
     }
 
     /// Notes how long a head took; whether that was slow.
-    fn note_latency(&self, sample: Duration) -> bool {
+    pub(super) fn note_latency(&self, sample: Duration) -> bool {
         let sample = (sample.as_micros() as u64).max(1);
         let old = self.latency_us.load(Ordering::Relaxed);
         // Two threads may overwrite each other's sample: an average survives that.
@@ -282,7 +209,7 @@ impl Server {
     }
 
     /// An answer arrived: what it says of the server's health.
-    fn note_answer(&self, status: u16, slow: bool) {
+    pub(super) fn note_answer(&self, status: u16, slow: bool) {
         if self.common.options.eject.status_5xx && matches!(status, 500 | 502 | 503 | 504) {
             self.note_bad(ERRORS, true);
             return;
@@ -300,35 +227,8 @@ impl Server {
         }
     }
 
-    /// Judges the status and hands out the body.
-    fn answer(
-        &self,
-        response: Response<Incoming>,
-        mut lease: Lease,
-        h2: bool,
-        slow: bool,
-    ) -> Result<Answer, Failed> {
-        if h2 && let Err(reason) = request::check_h2(&response) {
-            lease.spoil();
-            return Err(self.lost(OriginFault::Odd(reason), None));
-        }
-        self.note_answer(response.status().as_u16(), slow);
-        let framing = match lease.line() {
-            Some(line) => line.framing(),
-            None if http_body::Body::is_end_stream(response.body()) => Framing::None,
-            None => Framing::Stream,
-        };
-        if framing == Framing::Tunnel {
-            lease.detach();
-        }
-        let early = lease.is_early();
-        let between = self.common.options.timeouts.between_bytes;
-        let response = response.map(|body| OriginBody::wire(body, framing, lease, between));
-        Ok(Answer { response, server: self.name.clone(), stick: None, early })
-    }
-
     /// A place among the requests in flight, at once or after a bounded wait.
-    async fn enter(self: &Arc<Self>) -> Result<Place, OriginFault> {
+    pub(super) async fn enter(self: &Arc<Self>) -> Result<Place, OriginFault> {
         let permit = match self.places.try_acquire() {
             Ok(permit) => permit,
             Err(_) => {

@@ -74,7 +74,7 @@ fn method(method: &Method) -> Result<(), Fault> {
 }
 
 /// Origin-form, absolute-form, or `*` for OPTIONS (RFC 9112 3.2).
-fn target(parts: &Parts) -> Result<PathAndQuery, Fault> {
+pub(super) fn target(parts: &Parts) -> Result<PathAndQuery, Fault> {
     let uri = &parts.uri;
     let length = uri.path().len() + uri.query().map_or(0, str::len);
     if length + uri.authority().map_or(0, |authority| authority.as_str().len()) > TARGET_MAX {
@@ -173,7 +173,7 @@ fn authority(parts: &Parts, arrival: &Arrival<'_>) -> Result<(Host, Option<u16>)
         return bad("more than one Host");
     }
     let from_target = match parts.uri.authority() {
-        Some(authority) => Some(target_authority(&parts.uri, authority, arrival)?),
+        Some(authority) => Some(target_authority(&parts.uri, authority, arrival.scheme)?),
         None => None,
     };
     match (from_target, from_field) {
@@ -193,12 +193,13 @@ fn same(one: &(Host, Option<u16>), two: &(Host, Option<u16>), arrival: &Arrival<
     one.0 == two.0 && port(one.1) == port(two.1)
 }
 
-fn target_authority(
+/// Host and port of an absolute target that came over `scheme`.
+pub(super) fn target_authority(
     uri: &Uri,
     authority: &Authority,
-    arrival: &Arrival<'_>,
+    scheme: Scheme,
 ) -> Result<(Host, Option<u16>), Fault> {
-    match (uri.scheme_str(), arrival.scheme) {
+    match (uri.scheme_str(), scheme) {
         (Some("https"), _) | (Some("http"), Scheme::Http) => {}
         (Some("http"), Scheme::Https) => return bad("an http target over TLS"),
         _ => return bad("the target has another scheme than http or https"),

@@ -215,41 +215,9 @@ fn is_reflectable(name: &str) -> bool {
         }
         false => name,
     };
-    name.starts_with("x-forwarded")
-        || name.starts_with("x-original-")
-        || name.starts_with("x-rewrite-")
-        || name.starts_with("x-override-")
-        || name.starts_with("z-forwarded-")
-        || matches!(
-            name,
-            "forwarded"
-                | "x-host"
-                | "x-http-host-override"
-                | "x-host-override"
-                | "x-http-method"
-                | "x-http-method-override"
-                | "x-method-override"
-                | "x-real-ip"
-                | "x-client-ip"
-                | "x-cluster-client-ip"
-                | "x-proxyuser-ip"
-                | "x-proxy-user-ip"
-                | "x-remote-addr"
-                | "x-remote-ip"
-                | "cf-connecting-ip"
-                | "fastly-client-ip"
-                | "x-request-uri"
-                | "request-uri"
-                | "x-server-name"
-                | "x-http-destinationurl"
-                | "x-wap-profile"
-                | "true-client-ip"
-                | "x-url-scheme"
-                | "front-end-https"
-                | "x-proxy-host"
-                | "base-url"
-                | "proxy"
-        )
+    REFLECTABLE_STARTS.iter().any(|start| name.starts_with(start))
+        || (name.starts_with("x-") && name.ends_with("-override"))
+        || REFLECTABLE.contains(&name)
 }
 
 /// Trailers of a passed exchange, both ways. What fills the cache asks for none: they are
@@ -348,4 +316,40 @@ static CONDITIONS: [HeaderName; 5] = [
     header::IF_MODIFIED_SINCE,
     header::IF_UNMODIFIED_SINCE,
     header::IF_RANGE,
+];
+
+/// Beginnings of names that `is_reflectable` refuses.
+const REFLECTABLE_STARTS: [&str; 8] = [
+    "x-forward",
+    "x-original-",
+    "x-rewrite-",
+    "x-override-",
+    "z-forwarded-",
+    "x-proxy",
+    "x-remote-",
+    "x-azure-",
+];
+
+/// Whole names that it refuses: host, scheme, path, method, address or identity by another
+/// name, as servers and frameworks read them.
+#[rustfmt::skip]
+const REFLECTABLE: [&str; 44] = [
+    // Host and path.
+    "forwarded", "x-host", "x-backend-host", "x-server-name", "via-host", "base-url",
+    "http-url", "x-url", "x-uri", "x-request-uri", "request-uri", "x-http-destinationurl",
+    "x-invoke-path", "x-invoke-query", "x-matched-path", "x-script-name",
+    // Scheme.
+    "x-scheme", "x-url-scheme", "front-end-https", "fastly-ssl", "x-ssl", "x-https",
+    // Method.
+    "x-http-method",
+    // Address.
+    "x-real-ip", "x-client-ip", "client-ip", "x-cluster-client-ip", "true-client-ip",
+    "cf-connecting-ip", "fastly-client-ip", "x-originating-ip", "x-source-ip",
+    "x-custom-ip-authorization", "x-appengine-user-ip", "x-envoy-external-address",
+    "x-nf-client-connection-ip",
+    // Who the client is, which only a server in front may say; and what to skip for it.
+    "remote-user", "x-user-authenticated", "x-authenticated-user", "x-auth-request-user",
+    "x-middleware-subrequest",
+    // A proxy for the origin's own requests (httpoxy), and other vehicles.
+    "proxy", "x-wap-profile", "x-accel-internal",
 ];

@@ -56,16 +56,7 @@ fn origin(text: &mut SmallVec<[u8; 160]>, asked: &Asked) {
     text.extend_from_slice(b"://");
     text.extend_from_slice(asked.host.as_str().as_bytes());
     text.push(b':');
-    let mut digits: SmallVec<[u8; 5]> = SmallVec::new();
-    let mut rest = asked.port;
-    loop {
-        digits.push(b'0' + (rest % 10) as u8);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    text.extend(digits.into_iter().rev());
+    text.extend_from_slice(itoa::Buffer::new().format(asked.port).as_bytes());
 }
 
 /// An empty query (`/a?`) differs from none under `All`, because an origin can tell.

@@ -26,6 +26,7 @@ pub mod purge;
 mod purge_record;
 pub mod range;
 pub mod respond;
+pub mod respond_map;
 pub mod respond_text;
 pub mod settle;
 pub mod site;

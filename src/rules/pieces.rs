@@ -207,10 +207,15 @@ pub fn piece(
 
 /// Whether `found` is piece `n` of an object with this grid; its key has been compared.
 pub fn is_sound(grid: Grid, n: u64, found: &Arc<Entry>) -> bool {
+    is_part(grid, n, found, found.body_len())
+}
+
+/// The same for a piece whose body, `length` bytes, lies elsewhere.
+pub fn is_part(grid: Grid, n: u64, found: &Entry, length: u64) -> bool {
     grid.span(n).is_some_and(|span| {
         let Span { first, last } = span;
         found.extent == Extent::Part { first, last, total: Some(grid.total) }
-            && found.body_len() == span.len()
+            && length == span.len()
     })
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use http::StatusCode;
 
 use super::control::DELTA_MAX;
-use super::entry::{Entry, Extent};
+use super::entry::Entry;
 use super::respond::{self, Dress};
 
 /// Appends status line, fields and the empty line to `out`. `false`: not a head that can be
@@ -18,7 +18,7 @@ use super::respond::{self, Dress};
 pub fn full(entry: &Entry, dress: &Dress<'_>, out: &mut Vec<u8>) -> bool {
     let status = entry.head.status;
     let Some(reason) = status.canonical_reason() else { return false };
-    if entry.extent != Extent::Whole || !respond::has_content(status) {
+    if !entry.is_whole() || !respond::has_content(status) {
         return false;
     }
     for part in [b"HTTP/1.1 ", status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"] {
@@ -43,7 +43,7 @@ pub fn full(entry: &Entry, dress: &Dress<'_>, out: &mut Vec<u8>) -> bool {
     if !accepts_ranges {
         field(b"accept-ranges", b"bytes", out);
     }
-    number(b"content-length", entry.body_len(), out);
+    number(b"content-length", entry.content_len(), out);
     out.extend_from_slice(b"\r\n");
     true
 }

@@ -74,7 +74,7 @@ impl Storable {
         }
         Some(Entry {
             key: key.text().into(),
-            head: self.head,
+            head: self.head.apart(),
             body,
             extent: self.extent,
             freshness: self.freshness,
@@ -84,6 +84,11 @@ impl Storable {
             checked_seq: AtomicU64::new(seq),
             soft_purged: AtomicBool::new(false),
         })
+    }
+
+    /// Whether the answer alone is the whole representation.
+    pub fn is_plain(&self) -> bool {
+        self.extent == Extent::Whole && self.prefix.is_empty()
     }
 
     /// Length of the representation if it is to be kept in pieces: longer than the policy
@@ -213,8 +218,13 @@ fn directives_allow(
     if ask.headers.contains_key(header::AUTHORIZATION) && !is_shared(control) {
         return no("authorization");
     }
-    if !policy.store_set_cookie && sets_cookie(answer.headers, control) {
+    if !policy.store_set_cookie && sets_cookie(answer.headers) {
         return no("set-cookie");
+    }
+    // RFC 9111 5.2.2.4, 5.2.2.7: such a field is for the client that asked. Kept without it,
+    // the answer would reach that client without it too, because a fill has one head for all.
+    if control.withheld.iter().any(|name| answer.headers.contains_key(name)) {
+        return no("withheld-field");
     }
     // RFC 9111 3, last item: something must make it cacheable.
     let status = answer.status.as_u16();
@@ -246,8 +256,9 @@ fn worth_it(
     if usable || windows || validator { Ok(()) } else { no("no-freshness") }
 }
 
-fn sets_cookie(fields: &HeaderMap, control: &ResponseControl) -> bool {
-    fields.contains_key(header::SET_COOKIE) && !control.withheld.contains(&header::SET_COOKIE)
+/// `Set-Cookie`, or its predecessor (RFC 2965), which old origins still send.
+fn sets_cookie(fields: &HeaderMap) -> bool {
+    fields.contains_key(header::SET_COOKIE) || fields.contains_key("set-cookie2")
 }
 
 /// `Content-Length`, if there is one; a bad one never gets this far through hyper, but

@@ -20,7 +20,7 @@ use crate::rules::fault::Fault;
 use crate::rules::trailer;
 use crate::store::spool::Reader;
 
-/// Error type hyper accepts.
+/// Error type hyper and `front` accept.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of an answer.
@@ -62,7 +62,7 @@ struct SpoolBody {
     left: Option<u64>,
 }
 
-/// A body that ended before all of it was there. hyper then resets the stream or closes
+/// A body that ended before all of it was there. The stream is then reset or hyper closes
 /// the connection, so the client sees the cut.
 #[derive(Debug, thiserror::Error)]
 #[error("body cut short: {}", .0.reason())]

@@ -25,6 +25,11 @@ pub(super) fn stored(visit: &mut Visit, entry: &Arc<Entry>, outcome: Outcome) ->
     deliver(visit, entry, Held::Stored, outcome)
 }
 
+/// Answers from an entry that has just come in whole.
+pub(super) fn landed(visit: &mut Visit, entry: &Arc<Entry>, outcome: Outcome) -> Response<Body> {
+    deliver(visit, entry, Held::Landed, outcome)
+}
+
 /// Answers from an entry whose body is on its way in: `total` is its length if the origin
 /// has announced it.
 pub(super) fn streaming(
@@ -74,15 +79,20 @@ pub(super) fn suits(visit: &Visit, head: &Entry) -> bool {
 /// Where the body is.
 enum Held {
     Stored,
+    /// The same, as news of the origin's.
+    Landed,
     Pieces(PieceBody),
-    Coming { reader: Reader, total: Option<u64> },
+    Coming {
+        reader: Reader,
+        total: Option<u64>,
+    },
 }
 
 impl Held {
     /// Length of what is held, if known.
     fn len(&self, entry: &Entry) -> Option<u64> {
         match self {
-            Held::Stored | Held::Pieces(_) => Some(entry.content_len()),
+            Held::Stored | Held::Landed | Held::Pieces(_) => Some(entry.content_len()),
             Held::Coming { total, .. } => *total,
         }
     }
@@ -90,7 +100,9 @@ impl Held {
     /// The bytes `skip..skip + left` of what is held; all of it if `left` is `None`.
     fn body(self, entry: &Arc<Entry>, skip: u64, left: Option<u64>) -> Body {
         match self {
-            Held::Stored => Body::stored(entry, skip, left.unwrap_or(entry.body_len())),
+            Held::Stored | Held::Landed => {
+                Body::stored(entry, skip, left.unwrap_or(entry.body_len()))
+            }
             Held::Coming { reader, .. } => Body::spool(reader, skip, left),
             Held::Pieces(body) => {
                 let left = left.unwrap_or(entry.content_len()).max(1);
@@ -114,7 +126,8 @@ fn deliver(visit: &mut Visit, entry: &Arc<Entry>, held: Held, outcome: Outcome) 
         outcome: &outcome,
     };
     // What has just come from the origin is its own answer and carries its own age.
-    let news = matches!(held, Held::Pieces(_)) && matches!(outcome.fwd_status, Some(200 | 206));
+    let news = matches!(held, Held::Landed)
+        || matches!(held, Held::Pieces(_)) && matches!(outcome.fwd_status, Some(200 | 206));
     let ((status, mut fields), body) = choose(visit, entry, held, &dress);
     if news && fields.get(header::AGE).is_some_and(|age| age == "0") {
         fields.remove(header::AGE);

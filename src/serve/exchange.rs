@@ -9,16 +9,15 @@
 //!                                         '----Refuse--> answer
 //! ```
 //! The hit path is no future at all: what has to wait for somebody is boxed, so that the
-//! future of every exchange, which hyper moves about, stays small.
+//! future of every exchange, which is moved about, stays small.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use http::{Request, Response, request};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use super::Shared;
 use super::body::Body;
@@ -26,7 +25,7 @@ use super::log::Meter;
 use super::routing::{Place, Routing};
 use super::{answer, deliver, miss, pass, pieces, purge};
 use crate::base::Now;
-use crate::front::Connection;
+use crate::front::{Answering, Connection, Upload};
 use crate::rules::asked::{Asked, Scheme};
 use crate::rules::door;
 use crate::rules::entry::{Entry, Slot};
@@ -36,6 +35,9 @@ use crate::rules::key::{Key, key_of};
 use crate::rules::normalise::normalise;
 use crate::rules::outcome::{Fwd, Outcome, Source};
 use crate::rules::plan::{Plan, Question, plan};
+
+/// The client's body, if there is one.
+pub(super) type Sent = Option<Upload>;
 
 /// What the steps of an exchange share. It is made once and then lent, because it is large:
 /// moving it from step to step was a visible share of the work of a hit.
@@ -90,15 +92,34 @@ impl First {
 /// Answers one request.
 pub(super) async fn exchange(
     shared: &Arc<Shared>,
-    request: Request<Incoming>,
+    request: Request<Upload>,
     conn: Arc<Connection>,
 ) -> Response<Body> {
-    first(shared, request, conn).answer().await
+    let (parts, body) = request.into_parts();
+    first(shared, parts, Some(body), conn).answer().await
 }
 
-fn first(shared: &Arc<Shared>, request: Request<Incoming>, conn: Arc<Connection>) -> First {
+/// Answers one request without a body.
+pub(super) fn plain(
+    shared: &Arc<Shared>,
+    parts: request::Parts,
+    conn: Arc<Connection>,
+) -> Answering<Body> {
+    match first(shared, parts, None, conn) {
+        First::Answer(response) => Box::pin(ready(response)),
+        First::Later(later) => later,
+    }
+}
+
+fn first(
+    shared: &Arc<Shared>,
+    mut parts: request::Parts,
+    body: Sent,
+    conn: Arc<Connection>,
+) -> First {
     let mut meter = Meter::start(shared, &conn);
-    let (mut parts, body) = request.into_parts();
+    // What is known to have no body has none from here on.
+    let body = body.filter(|body| !body.is_end_stream());
     let routing = shared.routing.load_full();
     let (asked, place) = match receive(&routing, &conn, &parts, &mut meter) {
         Ok(received) => received,
@@ -129,21 +150,23 @@ fn first(shared: &Arc<Shared>, request: Request<Incoming>, conn: Arc<Connection>
     }
     // Said to be empty, but not ended: HTTP/1 would be told that it is whole before the client
     // has shown that it is (RFC 9113 8.1.1).
-    if visit.conn.http2 && !body.is_end_stream() && body.size_hint().upper() == Some(0) {
-        return First::later(unproven(visit, key, body));
+    match body {
+        Some(body) if visit.conn.http2 && body.size_hint().upper() == Some(0) => {
+            First::later(unproven(visit, key, body))
+        }
+        body => look_up(visit, key, body),
     }
-    look_up(visit, key, body)
 }
 
 /// A request whose body is said to be empty.
-async fn unproven(mut visit: Visit, key: Key, mut body: Incoming) -> Response<Body> {
+async fn unproven(mut visit: Visit, key: Key, mut body: Upload) -> Response<Body> {
     if !ends_empty(&mut body).await {
         return visit.fail(Fault::BadRequest("the body is longer than Content-Length"));
     }
-    look_up(visit, key, body).answer().await
+    look_up(visit, key, Some(body)).answer().await
 }
 
-fn look_up(visit: Visit, key: Key, body: Incoming) -> First {
+fn look_up(visit: Visit, key: Key, body: Sent) -> First {
     let slot = visit.shared.lookup(&key);
     if slot.is_none() && visit.shared.on_disk(&key) {
         return First::later(async move {
@@ -154,8 +177,8 @@ fn look_up(visit: Visit, key: Key, body: Incoming) -> First {
     act(visit, key, body, slot, Source::Memory)
 }
 
-fn act(mut visit: Visit, key: Key, body: Incoming, slot: Option<Slot>, source: Source) -> First {
-    let has_body = !body.is_end_stream();
+fn act(mut visit: Visit, key: Key, body: Sent, slot: Option<Slot>, source: Source) -> First {
+    let has_body = body.as_ref().is_some_and(|body| !body.is_end_stream());
     match decide(&visit, has_body, slot.as_ref()) {
         Plan::Hit(entry) if entry.in_pieces() => {
             First::later(pieces::hit(visit, key, entry, source))
@@ -176,7 +199,7 @@ fn act(mut visit: Visit, key: Key, body: Incoming, slot: Option<Slot>, source: S
 }
 
 /// Waits for the end of a body that has no bytes; `false` if it has, or is broken off.
-async fn ends_empty(body: &mut Incoming) -> bool {
+async fn ends_empty(body: &mut Upload) -> bool {
     while let Some(frame) = body.frame().await {
         if frame.is_err() {
             return false;

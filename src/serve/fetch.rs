@@ -217,13 +217,19 @@ async fn land(
             if let Some(total) = storable.large(order.place.policy()) {
                 let (storable, body) = (*storable, arrived.body);
                 let found = pieces::Found { lead, status, client, storable, total, body };
-                return pieces::begin(shared, order, found).await;
+                return Box::pin(pieces::begin(shared, order, found)).await;
             }
             let policy = order.place.policy();
             let (limit, pieces_from) = (policy.object_max, policy.pieces_from);
             let key = order.key;
             let filling = fill::Filling { lead, key, status, client, limit, pieces_from };
-            fill::fill(shared, filling, *storable, arrived.body).await;
+            let limit = limit.min(shared.options.object_max);
+            let mut body = arrived.body;
+            let plain = storable.is_plain() && storable.expected_len.is_some_and(|n| n <= limit);
+            match plain.then(|| body.take_whole()).flatten() {
+                Some(whole) => fill::at_once(shared, filling, *storable, whole),
+                None => Box::pin(fill::fill(shared, filling, *storable, body)).await,
+            }
         }
         Settlement::Freshen(entry) => {
             shared.memos.refresh_worked(hash);
@@ -322,8 +328,8 @@ pub(super) async fn ask(
         return (range, Err(Fault::BadGateway("the site's origin is not configured")));
     };
     let conn = &order.conn;
-    let mut request = Request::from_parts(forwarded, Outgoing::empty());
-    interim::pass_on(&mut request, &order.parts, conn);
+    let body = interim::pass_on(Outgoing::empty(), &order.parts, conn);
+    let request = Request::from_parts(forwarded, body);
     let context = order.routing.send_context(&order.key, conn.peer, conn.local);
     let answer = group.send(request, &context).await;
     shared.asked(&order.place.site.origin, &answer);

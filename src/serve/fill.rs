@@ -74,6 +74,22 @@ pub(super) async fn fill(
     }
 }
 
+/// Stores a body that is here already, and answers with what is stored.
+pub(super) fn at_once(shared: &Shared, filling: Filling, storable: Storable, whole: Bytes) {
+    let Filling { lead, key, status, client, .. } = filling;
+    shared.memos.refresh_worked(key.hash());
+    let body = if whole.is_empty() { SmallVec::new() } else { SmallVec::from_iter([whole]) };
+    let Some(entry) = storable.into_entry(&key, body, lead.seq()) else {
+        return tell(&lead, Progress::Failed(CUT), None, client);
+    };
+    let entry = Arc::new(entry);
+    if !lead.is_doomed() {
+        shared.store(&key, entry.clone());
+        shared.memos.forget_uncacheable(key.hash());
+    }
+    tell(&lead, Progress::Landed { entry, fwd_status: status }, None, client);
+}
+
 /// The entry to be, without its body: what followers need to know of it.
 fn head_alone(storable: &Storable, key: &Key, seq: u64) -> Option<Entry> {
     let mut head = storable.clone();

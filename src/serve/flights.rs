@@ -13,11 +13,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::rules::entry::Entry;
 use crate::rules::fault::Fault;
@@ -36,6 +37,13 @@ pub enum Progress {
         head: Arc<Entry>,
         /// Its body.
         spool: Arc<Spool>,
+        /// The origin's status.
+        fwd_status: u16,
+    },
+    /// The answer may be shared and all of it is here.
+    Landed {
+        /// The entry.
+        entry: Arc<Entry>,
         /// The origin's status.
         fwd_status: u16,
     },
@@ -83,7 +91,9 @@ pub struct Flights {
 /// One fetch under way.
 #[derive(Debug)]
 pub struct Flight {
-    progress: watch::Receiver<Progress>,
+    progress: Mutex<Progress>,
+    /// Wakes those who wait for the progress to be known.
+    news: Notify,
     /// Something has changed at the origin meanwhile: serve the waiters, store nothing.
     doomed: AtomicBool,
     /// Ledger sequence when the fetch began: a purge after it dooms the flight.
@@ -104,7 +114,6 @@ pub enum Joined {
 pub struct Lead {
     flights: Arc<Flights>,
     id: FlightId,
-    progress: watch::Sender<Progress>,
     flight: Arc<Flight>,
 }
 
@@ -179,9 +188,13 @@ impl Flights {
     }
 
     fn launch(self: &Arc<Self>, id: FlightId, seq: u64) -> (Lead, Arc<Flight>) {
-        let (sender, receiver) = watch::channel(Progress::Requested);
-        let flight = Arc::new(Flight { progress: receiver, doomed: AtomicBool::new(false), seq });
-        let lead = Lead { flights: self.clone(), id, progress: sender, flight: flight.clone() };
+        let flight = Arc::new(Flight {
+            progress: Mutex::new(Progress::Requested),
+            news: Notify::new(),
+            doomed: AtomicBool::new(false),
+            seq,
+        });
+        let lead = Lead { flights: self.clone(), id, flight: flight.clone() };
         (lead, flight)
     }
 
@@ -193,16 +206,28 @@ impl Flights {
 impl Flight {
     /// Waits until the head is known (or better); at once if it is.
     pub async fn known(&self) -> Progress {
-        let mut progress = self.progress.clone();
-        let known = progress.wait_for(|now| !matches!(now, Progress::Requested)).await;
-        known.map_or(Progress::Failed(Fault::Internal), |now| now.clone())
+        loop {
+            // Heard from here on, so that nothing is missed between the look and the wait.
+            let mut news = pin!(self.news.notified());
+            news.as_mut().enable();
+            let now = self.progress.lock().clone();
+            if !matches!(now, Progress::Requested) {
+                return now;
+            }
+            news.await;
+        }
+    }
+
+    fn publish(&self, progress: Progress) {
+        *self.progress.lock() = progress;
+        self.news.notify_waiters();
     }
 }
 
 impl Lead {
     /// Tells everybody how far it is.
     pub fn publish(&self, progress: Progress) {
-        self.progress.send_replace(progress);
+        self.flight.publish(progress);
     }
 
     /// The sequence number of the ledger when this flight began.
@@ -225,13 +250,9 @@ impl Drop for Lead {
     /// Leaves the table; a lead that never said anything has failed.
     fn drop(&mut self) {
         self.leave_table();
-        self.progress.send_if_modified(|progress| {
-            let silent = matches!(progress, Progress::Requested);
-            if silent {
-                *progress = Progress::Failed(Fault::Internal);
-            }
-            silent
-        });
+        if matches!(*self.flight.progress.lock(), Progress::Requested) {
+            self.flight.publish(Progress::Failed(Fault::Internal));
+        }
     }
 }
 

@@ -5,25 +5,29 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Version, request};
+use http::{HeaderMap, StatusCode, Version, request};
 
 use crate::front::Connection;
+use crate::origin::{Hear, Outgoing};
 use crate::rules::hop;
 
-/// Arranges that 1xx answers to `request` reach the client, if it can take them.
-pub(super) fn pass_on<B>(request: &mut Request<B>, client: &request::Parts, conn: &Connection) {
+/// `body` with the wish that interim answers reach the client, if it can take them.
+pub(super) fn pass_on(body: Outgoing, client: &request::Parts, conn: &Arc<Connection>) -> Outgoing {
     if conn.http2 || client.version != Version::HTTP_11 {
-        return;
+        return body;
     }
-    let interim = Arc::clone(&conn.interim);
-    hyper::ext::on_informational(request, move |answer| {
-        let listed = hop::listed(answer.headers());
+    body.heard_by(conn.clone())
+}
+
+impl Hear for Connection {
+    fn interim(&self, status: StatusCode, answer: &HeaderMap) {
+        let listed = hop::listed(answer);
         let mut fields = HeaderMap::new();
-        for (name, value) in answer.headers() {
+        for (name, value) in answer {
             if !hop::is_hop(name) && !listed.contains(name) {
                 fields.append(name.clone(), value.clone());
             }
         }
-        interim.send(answer.status(), &fields);
-    });
+        self.interim.send(status, &fields);
+    }
 }

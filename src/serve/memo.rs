@@ -56,12 +56,16 @@ impl Memos {
 
     /// Forgets it, because an answer was stored after all.
     pub fn forget_uncacheable(&self, key: u128) {
-        self.uncacheable.invalidate(&key);
+        // A look that finds nothing leaves no trace in a moka cache, all else does.
+        if self.uncacheable.contains_key(&key) {
+            self.uncacheable.invalidate(&key);
+        }
     }
 
     /// Whether requests for `key` should not wait for each other.
     pub fn is_uncacheable(&self, key: u128, now: Now) -> bool {
-        self.uncacheable.get(&key).is_some_and(|until| now.mono_ms < until)
+        self.uncacheable.contains_key(&key)
+            && self.uncacheable.get(&key).is_some_and(|until| now.mono_ms < until)
     }
 
     /// Remembers that the origin gives this version of a large object only whole.

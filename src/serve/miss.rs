@@ -9,13 +9,13 @@ use super::Shared;
 use super::body::Body;
 use super::exchange::{Visit, decide, hit};
 use super::fetch::{self, Errand, Landing, Order};
-use super::flights::{Flight, FlightId, Joined, Progress};
+use super::flights::{FlightId, Joined, Progress};
+use super::follow::{Use, follow, usable};
 use super::{answer, deliver, pass, pieces};
 use crate::base::Now;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
 use crate::rules::key::Key;
-use crate::rules::ledger::Verdict;
 use crate::rules::outcome::{Fwd, Outcome, Source};
 use crate::rules::pieces as rules_pieces;
 use crate::rules::plan::Plan;
@@ -248,61 +248,6 @@ fn landed_meanwhile(visit: &Visit, key: &Key, errand: &Errand) -> Option<Arc<Ent
     }
 }
 
-/// Waits until the flight's head is known, within the bound.
-async fn follow(visit: &Visit, flight: &Flight) -> Progress {
-    let wait = visit.shared.options.follow_wait;
-    tokio::time::timeout(wait, flight.known()).await.unwrap_or(Progress::Alone)
-}
-
-enum Use {
-    Yes(Option<Reader>),
-    Alone,
-    /// A purge or time has overtaken it. After a soft purge, or when it is merely stale,
-    /// what is stored is still there to fall back on.
-    TooOld {
-        purged: bool,
-    },
-    /// What it brought answers other requests; the client's own values of what it varies on.
-    OtherVariant(Vary),
-}
-
-/// Whether a follower may be served from what the flight brought.
-fn usable(visit: &Visit, flight: &Flight, progress: &Progress) -> Use {
-    let verdict = visit.shared.overtaken(flight, progress);
-    if verdict != Verdict::Live {
-        return Use::TooOld { purged: verdict == Verdict::Gone };
-    }
-    let (entry, spool) = match progress {
-        Progress::Shared { head, spool, .. } => (head, Some(spool)),
-        Progress::Settled { entry, .. } | Progress::Pieces { manifest: entry, .. } => (entry, None),
-        Progress::Failed(_) => return Use::Yes(None),
-        Progress::Requested | Progress::Alone => return Use::Alone,
-    };
-    let language = entry.head.text(&header::CONTENT_LANGUAGE);
-    let asked = &visit.parts.headers;
-    if let Some(vary) = entry.vary.as_ref().filter(|vary| !vary.matches(asked, language)) {
-        return Use::OtherVariant(vary.of(asked));
-    }
-    if spool.is_some() && !still_good(visit, entry) {
-        return Use::TooOld { purged: false };
-    }
-    match spool.map(|spool| spool.reader()) {
-        None => Use::Yes(None),
-        Some(Some(reader)) => Use::Yes(Some(reader)),
-        // It turned out too large to store and its beginning is gone.
-        Some(None) => Use::Alone,
-    }
-}
-
-/// Whether a head that has come may answer the client. One that came while the client
-/// waited is news whatever it says; one that was there before, its body still on its way,
-/// is judged like what is stored: a slow body must not hand out what is stale by now, nor
-/// a reload what was there before it (RFC 9111 4).
-fn still_good(visit: &Visit, head: &Arc<Entry>) -> bool {
-    head.freshness.received_mono_ms >= visit.now.mono_ms
-        || matches!(decide(visit, false, Some(&Slot::one(head.clone()))), Plan::Hit(_))
-}
-
 /// What the leading client does with the landing.
 async fn land(
     visit: Visit,
@@ -331,10 +276,7 @@ async fn in_pieces(
     (mut outcome, status): (Outcome, u16),
     hold: Option<window::Reader>,
 ) -> Response<Body> {
-    let ttl = manifest.freshness.ttl_ms(visit.shared.clock.now());
-    outcome.fwd_status = Some(status);
-    outcome.stored = true;
-    outcome.ttl = Some(ttl.div_euclid(1000));
+    told(&mut outcome, status, &manifest, visit.shared.clock.now());
     from_manifest(visit, key, manifest, outcome, hold).await
 }
 
@@ -347,10 +289,17 @@ async fn from_manifest(
     hold: Option<window::Reader>,
 ) -> Response<Body> {
     let fwd = outcome.fwd.unwrap_or(Fwd::Partial);
-    match pieces::answer(visit, &key, manifest, outcome, hold).await {
+    match Box::pin(pieces::answer(visit, &key, manifest, outcome, hold)).await {
         Ok(response) => response,
         Err(again) => pass::alone(again.visit, key, fwd, None).await,
     }
+}
+
+/// An answer of the origin is stored as `entry`.
+fn told(outcome: &mut Outcome, status: u16, entry: &Entry, now: Now) {
+    outcome.fwd_status = Some(status);
+    outcome.stored = true;
+    outcome.ttl = Some(entry.freshness.ttl_ms(now).div_euclid(1000));
 }
 
 async fn deliver(
@@ -367,15 +316,17 @@ async fn deliver(
             if !deliver::suits(&visit, &head) {
                 return pass::alone(visit, key, fwd, None).await;
             }
-            outcome.fwd_status = Some(fwd_status);
-            outcome.stored = true;
-            outcome.ttl = Some(head.freshness.ttl_ms(now).div_euclid(1000));
+            told(&mut outcome, fwd_status, &head, now);
             match reader {
                 Some(reader) => {
                     deliver::streaming(&mut visit, &head, (reader, spool.announced), outcome)
                 }
                 None => visit.fail(Fault::Internal),
             }
+        }
+        Progress::Landed { entry, fwd_status } => {
+            told(&mut outcome, fwd_status, &entry, now);
+            deliver::landed(&mut visit, &entry, outcome)
         }
         Progress::Pieces { manifest, fwd_status } => {
             in_pieces(visit, key, manifest, (outcome, fwd_status), None).await

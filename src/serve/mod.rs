@@ -11,6 +11,7 @@ mod exchange;
 mod fetch;
 mod fill;
 pub mod flights;
+mod follow;
 mod interim;
 mod log;
 mod memo;
@@ -20,6 +21,7 @@ mod pieces;
 mod purge;
 mod routing;
 mod straight;
+mod straight_pieces;
 mod upgrade;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,15 +29,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Request, Response, StatusCode, request};
 
 pub use body::Body;
 pub use purge::{Purged, Purger, Purging};
 pub use routing::{Place, Routing};
 
 use crate::base::{Clock, Now};
-use crate::front::{Connection, Handler, Plain};
+use crate::front::{Answering, Connection, Handler, Plain, Upload};
 use crate::origin::Answer;
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::fault::Fault;
@@ -287,6 +288,7 @@ impl Shared {
         }
         match progress {
             Progress::Shared { head: entry, .. }
+            | Progress::Landed { entry, .. }
             | Progress::Settled { entry, .. }
             | Progress::Pieces { manifest: entry, .. } => {
                 self.ledger.verdict_of(&entry.key, &entry.tags, flight.seq)
@@ -312,8 +314,12 @@ impl Serve {
 impl Handler for Serve {
     type Body = Body;
 
-    async fn handle(&self, request: Request<Incoming>, conn: Arc<Connection>) -> Response<Body> {
+    async fn handle(&self, request: Request<Upload>, conn: Arc<Connection>) -> Response<Body> {
         exchange::exchange(&self.shared, request, conn).await
+    }
+
+    fn plain(&self, head: request::Parts, conn: &Arc<Connection>) -> Option<Answering<Body>> {
+        Some(exchange::plain(&self.shared, head, conn.clone()))
     }
 
     fn refuse(&self, fault: Fault, conn: Arc<Connection>) -> Response<Body> {
@@ -326,10 +332,18 @@ impl Handler for Serve {
     fn ready(
         &self,
         asked: &Plain<'_>,
-        conn: &Connection,
+        conn: &Arc<Connection>,
         head: &mut Vec<u8>,
     ) -> Option<Self::Ready> {
         straight::ready(&self.shared, asked, conn, head)
+    }
+
+    fn ready_http2(
+        &self,
+        asked: &request::Parts,
+        conn: &Connection,
+    ) -> Option<(Response<()>, Self::Ready)> {
+        straight::ready_http2(&self.shared, asked, conn)
     }
 
     fn sent(&self, ready: Self::Ready, asked: &Plain<'_>, conn: &Connection, told: (u64, bool)) {

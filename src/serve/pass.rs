@@ -9,10 +9,9 @@ use std::sync::{Arc, OnceLock};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use super::body::{self, Body};
-use super::exchange::Visit;
+use super::exchange::{Sent, Visit};
 use super::fetch::Relayed;
 use super::{answer, interim, upgrade};
 use crate::base::Now;
@@ -33,10 +32,10 @@ use crate::telemetry::Event;
 type Broken = Arc<OnceLock<Fault>>;
 
 /// Passes the request on, with its body.
-pub(super) async fn pass(visit: Visit, key: Key, body: Incoming, fwd: Fwd) -> Response<Body> {
-    if body.is_end_stream() {
+pub(super) async fn pass(visit: Visit, key: Key, body: Sent, fwd: Fwd) -> Response<Body> {
+    let Some(body) = body.filter(|body| !body.is_end_stream()) else {
         return send(visit, key, (Outgoing::empty(), None), fwd, None).await;
-    }
+    };
     let broken: Broken = Arc::default();
     let note = broken.clone();
     let body = body.map_frame(body::swept).map_err(move |error| {
@@ -54,7 +53,7 @@ pub(super) async fn alone(
     fwd: Fwd,
     detail: Option<&'static str>,
 ) -> Response<Body> {
-    send(visit, key, (Outgoing::empty(), None), fwd, detail).await
+    Box::pin(send(visit, key, (Outgoing::empty(), None), fwd, detail)).await
 }
 
 async fn send(
@@ -77,8 +76,8 @@ async fn send(
     };
     let requested_at = visit.shared.clock.now();
     let context = visit.routing.send_context(&key, visit.conn.peer, visit.conn.local);
-    let mut request = Request::from_parts(forwarded, body);
-    interim::pass_on(&mut request, &visit.parts, &visit.conn);
+    let body = interim::pass_on(body, &visit.parts, &visit.conn);
+    let request = Request::from_parts(forwarded, body);
     let answered = group.send(request, &context).await;
     visit.shared.asked(&visit.place.site.origin, &answered);
     let answer = match answered {

@@ -146,6 +146,14 @@ impl Memory {
         engine!(self, engine => engine.weight_max()).min(self.capacity)
     }
 
+    /// Whether it is worth the copy to bring up `bytes` from disk: there is room for them, or
+    /// it is their turn. In a full tier one in four comes up, so that what is asked for often
+    /// soon does, and what is not costs nobody his place.
+    pub fn is_worth_trying(&self, bytes: u64) -> bool {
+        let fits = || self.bytes().saturating_add(bytes) <= self.capacity;
+        bytes <= self.weight_max() && (rand::random_ratio(1, 4) || fits())
+    }
+
     /// The slot of exactly this key. Counts as a hit of it.
     pub fn get(&self, key: &Key) -> Option<Slot> {
         let slot = engine!(self, engine => engine.get(key.hash()))?;
@@ -164,7 +172,13 @@ impl Memory {
         is_of(&slot, key.text()).then_some((slot, hits))
     }
 
-    /// Counts a hit of what `peek` has found.
+    /// The slot without counting a hit; who then uses it calls `count_hit`.
+    pub fn look(&self, key: &Key) -> Option<Slot> {
+        let slot = engine!(self, engine => engine.look(key.hash()))?;
+        is_of(&slot, key.text()).then_some(slot)
+    }
+
+    /// Counts a hit of what `look` has found.
     pub fn count_hit(&self, key: &Key) {
         engine!(self, engine => engine.count_hit(key.hash()));
     }

@@ -108,7 +108,7 @@ type Labelled = RwLock<HashMap<Box<str>, HashMap<Box<str>, AtomicU64>>>;
 #[derive(Default)]
 pub struct Counters {
     cells: ThreadLocal<Cells>,
-    sites: ArcSwap<HashMap<Box<str>, usize>>,
+    sites: ArcSwap<hashbrown::HashMap<Box<str>, usize>>,
     sites_writer: Mutex<()>,
     events: [Labelled; Event::ALL.len()],
     faults: Labelled,
@@ -224,7 +224,7 @@ impl Counters {
         if known.len() >= SITES_MAX {
             return SITES_MAX;
         }
-        let mut sites = HashMap::clone(&known);
+        let mut sites = hashbrown::HashMap::clone(&known);
         let index = sites.len();
         sites.insert(name.into(), index);
         self.sites.store(sites.into());

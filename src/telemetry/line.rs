@@ -25,6 +25,9 @@ pub enum Format {
 /// Longest client-chosen text in a line, in bytes before escaping; the rest is cut.
 const TEXT_MAX: usize = 8 * 1024;
 
+/// Bytes of a usual line.
+const LINE_ROOM: usize = 512;
+
 /// The date text of the current second.
 #[derive(Debug, Default)]
 pub struct DateCache {
@@ -44,28 +47,31 @@ pub fn write(format: Format, exchange: &Exchange<'_>, dates: &mut DateCache, out
 
 fn json(exchange: &Exchange<'_>, dates: &DateCache, out: &mut Vec<u8>) {
     let outcome = exchange.outcome;
+    // Room for what is usual, so that it is asked for once.
+    out.reserve(LINE_ROOM);
     out.extend_from_slice(b"{\"time\":\"");
     out.extend_from_slice(&dates.rfc3339);
-    out.push(b'.');
     let millis = exchange.now.wall_ms % 1000;
-    out.extend([(millis / 100) as u8, (millis / 10 % 10) as u8, (millis % 10) as u8].map(digit));
+    let [a, b, c] = [millis / 100, millis / 10 % 10, millis % 10].map(|at| digit(at as u8));
+    out.extend_from_slice(&[b'.', a, b, c]);
     out.extend_from_slice(b"Z\",\"peer\":\"");
     address(exchange.peer.ip(), out);
-    out.push(b'"');
-    text(",\"site\":", exchange.site.as_bytes(), out);
-    text(",\"method\":", exchange.method.as_bytes(), out);
-    text(",\"scheme\":", exchange.scheme.as_str().as_bytes(), out);
-    text(",\"host\":", exchange.host.as_bytes(), out);
-    text(",\"target\":", exchange.target.as_bytes(), out);
-    text(",\"protocol\":", exchange.protocol().as_bytes(), out);
-    number(",\"status\":", u64::from(exchange.status), out);
+    text("\",\"site\":\"", exchange.site.as_bytes(), out);
+    text("\",\"method\":\"", exchange.method.as_bytes(), out);
+    word("\",\"scheme\":\"", exchange.scheme.as_str(), out);
+    text("\",\"host\":\"", exchange.host.as_bytes(), out);
+    text("\",\"target\":\"", exchange.target.as_bytes(), out);
+    word("\",\"protocol\":\"", exchange.protocol(), out);
+    number("\",\"status\":", u64::from(exchange.status), out);
     number(",\"bytes\":", exchange.bytes, out);
     number(",\"duration_us\":", micros(exchange.duration), out);
     number(",\"ttfb_us\":", micros(exchange.ttfb), out);
-    text(",\"cache\":", outcome.class().word().as_bytes(), out);
-    text(",\"source\":", outcome.source.word().as_bytes(), out);
+    word(",\"cache\":\"", outcome.class().word(), out);
+    word("\",\"source\":\"", outcome.source.word(), out);
+    out.push(b'"');
     if let Some(fwd) = outcome.fwd {
-        text(",\"fwd\":", fwd.word().as_bytes(), out);
+        word(",\"fwd\":\"", fwd.word(), out);
+        out.push(b'"');
     }
     if let Some(status) = outcome.fwd_status {
         number(",\"fwd_status\":", u64::from(status), out);
@@ -89,14 +95,15 @@ fn json(exchange: &Exchange<'_>, dates: &DateCache, out: &mut Vec<u8>) {
     let detail = outcome.detail.map(str::as_bytes);
     let fault = outcome.fault.map(|fault| fault.word().as_bytes());
     for (name, value) in [
-        (",\"detail\":", detail),
-        (",\"fault\":", fault),
-        (",\"user_agent\":", exchange.user_agent),
-        (",\"referer\":", exchange.referer),
-        (",\"request_id\":", exchange.request_id),
+        (",\"detail\":\"", detail),
+        (",\"fault\":\"", fault),
+        (",\"user_agent\":\"", exchange.user_agent),
+        (",\"referer\":\"", exchange.referer),
+        (",\"request_id\":\"", exchange.request_id),
     ] {
         if let Some(value) = value {
             text(name, value, out);
+            out.push(b'"');
         }
     }
     out.extend_from_slice(b"}\n");
@@ -132,11 +139,17 @@ fn combined(exchange: &Exchange<'_>, dates: &DateCache, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-fn text(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_bytes());
-    out.push(b'"');
+/// What comes before a value, its opening quote included, and the value escaped. The closing
+/// quote is the next one's, so that a line is written in few steps.
+fn text(before: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(before.as_bytes());
     escape(value, Style::Json, out);
-    out.push(b'"');
+}
+
+/// The same for a word of ours, which needs no escaping.
+fn word(before: &str, value: &'static str, out: &mut Vec<u8>) {
+    out.extend_from_slice(before.as_bytes());
+    out.extend_from_slice(value.as_bytes());
 }
 
 fn number(name: &str, value: u64, out: &mut Vec<u8>) {

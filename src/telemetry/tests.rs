@@ -234,6 +234,12 @@ fn a_follower_sees_lines_and_nobody_pays_without_one() {
     let line = follower.try_recv().unwrap();
     assert!(String::from_utf8_lossy(&line).contains("/seen"));
     assert!(follower.try_recv().is_err());
+    // The next one after the last has left sees as much.
+    drop(follower);
+    telemetry.finished(&exchange(&hit(), "/unseen"));
+    let mut follower = telemetry.tail.follow().unwrap();
+    telemetry.finished(&exchange(&hit(), "/again"));
+    assert!(String::from_utf8_lossy(&follower.try_recv().unwrap()).contains("/again"));
 }
 
 #[test]

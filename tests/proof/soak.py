@@ -2,18 +2,21 @@
 """50 GiB of distinct objects through a 2 GiB disk and 128 MiB of memory.
 
     tests/proof/soak.py [--brink target/release/brink] [--gib 50] [--disk 2GiB]
-                        [--memory 128MiB] [--clients 4] [--dir DIR]
+                        [--memory 128MiB] [--clients 4] [--dir DIR] [--while FILE]
 
 Half of the requests are for objects that nobody asks for again, half follow a Zipf law over
 a catalogue four times the disk. An origin of this script makes the bodies; every byte of
 every answer is compared. While it runs the node's resident memory, the bytes of its segment
-files and its open files are sampled. At the end the trace of requests goes through
-`brink lab simulate` with the same sizes, and the node's hit ratio must be within three
-points of what that says. Exit code 0 if all of it holds. Linux only, a few minutes.
+files and its open files are sampled, with what the node says it holds (`/metrics`). At the
+end the trace of requests goes through `brink lab simulate` with the same sizes, and the
+node's hit ratio must be within three points of what that says. With `--while FILE` clients
+ask only while FILE is there, so that others can measure on the same machine in between.
+Exit code 0 if all of it holds. Linux only, a few minutes.
 """
 
 import argparse
 import bisect
+import http.client
 import json
 import multiprocessing
 import os
@@ -21,6 +24,7 @@ import random
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,7 +34,9 @@ import zlib
 
 BASE_LEN, SIZE_MIN, SIZE_STEP, STEPS = 32 << 20, 32 << 10, 1024, 384
 MEAN = SIZE_MIN + SIZE_STEP * (STEPS - 1) // 2
-ZIPF, TOLERANCE, RSS_GROWTH = 0.8, 0.03, 1.10
+ZIPF, TOLERANCE, RSS_GROWTH = 0.8, 0.03, 1.05
+# The part of the requests after which memory must have come to rest.
+WARM = 0.3
 
 
 def size_of(name):
@@ -90,14 +96,31 @@ def origin(listener, base):
         threading.Thread(target=talk, args=(stream,), daemon=True).start()
 
 
-def client(port, order, base, first, step, counts):
-    """Asks for every `step`th name; counts requests, hits, wrong answers, bytes."""
+def wait_for(gate):
+    """Waits for the file; true if there was something to wait for."""
+    waited = False
+    while gate and not os.path.exists(gate):
+        waited = True
+        time.sleep(0.1)
+    return waited
+
+
+def connect(port):
     stream = socket.create_connection(("127.0.0.1", port))
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return stream
+
+
+def client(port, order, base, first, step, counts, gate):
+    """Asks for every `step`th name; counts requests, hits, wrong answers, bytes."""
+    stream = None
     buffer = bytearray(SIZE_MIN + STEPS * SIZE_STEP + 65536)
     view = memoryview(buffer)
     for at in range(first, len(order), step):
         name = order[at]
+        # An idle connection may have been closed meanwhile.
+        if at // step % 16 == 0 and wait_for(gate) or stream is None:
+            stream = connect(port)
         stream.sendall(b"GET /o/%d HTTP/1.1\r\nHost: soak.test\r\n\r\n" % name)
         have, end = 0, -1
         while end < 0:
@@ -130,6 +153,21 @@ def resident(pid):
         return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS"))
 
 
+def told_by(admin, token):
+    """What the node says it holds, in MiB."""
+    wire = http.client.HTTPConnection("127.0.0.1", admin, timeout=10)
+    wire.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
+    lines = wire.getresponse().read().decode().splitlines()
+    wire.close()
+    wanted = {"memory": 'brink_cache_bytes{tier="memory"}', "queued": "brink_disk_queued_bytes",
+              "index": "brink_disk_index_bytes", "policy": "brink_memory_overhead_bytes",
+              "shed": "brink_disk_dropped_total"}
+    value = lambda start: next((float(line.rsplit(" ", 1)[1]) for line in lines
+                                if line.startswith(start)), 0.0)
+    return {name: value(start) / (1 if name == "shed" else 1 << 20)
+            for name, start in wanted.items()}
+
+
 def stored(store):
     files = [os.stat(os.path.join(store, "segments", name))
              for name in os.listdir(os.path.join(store, "segments"))]
@@ -142,7 +180,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start_node(args, work, store, origin_port, port, ghost):
+def start_node(args, work, store, origin_port, port, admin, ghost):
     config = os.path.join(work, "node.toml")
     with open(config, "w") as file:
         file.write(f"""
@@ -155,6 +193,9 @@ ghost_keys = {ghost}
 [[disk.directory]]
 path = "{store}"
 capacity = "{args.disk}"
+[admin]
+addr = "127.0.0.1:{admin}"
+token_file = "{work}/token"
 [log]
 access = "off"
 [[origin]]
@@ -192,6 +233,8 @@ def main():
     parser.add_argument("--memory", default="128MiB")
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--while", dest="gate", metavar="FILE", default=None,
+                        help="ask only while this file is there")
     parser.add_argument("--dir", default=None, help="where the store is made; else a temporary one")
     args = parser.parse_args()
     disk = bytes_of(args.disk)
@@ -205,12 +248,12 @@ def main():
     context = multiprocessing.get_context("fork")
     origins = [context.Process(target=origin, args=(listener, base), daemon=True) for _ in "ab"]
     [one.start() for one in origins]
-    port = free_port()
+    port, admin = free_port(), free_port()
     ghost = max(1024, 1 << (disk // MEAN - 1).bit_length())
-    node = start_node(args, work, store, listener.getsockname()[1], port, ghost)
+    node = start_node(args, work, store, listener.getsockname()[1], port, admin, ghost)
     good = False
     try:
-        good = run(args, context, node, (order, base, port, disk, store, work))
+        good = run(args, context, node, (order, base, (port, admin), disk, store, work))
     finally:
         node.send_signal(signal.SIGTERM)
         node.wait()
@@ -219,42 +262,71 @@ def main():
     sys.exit(0 if good and node.returncode == 0 else 1)
 
 
-def run(args, context, node, world):
-    order, base, port, disk, store, work = world
-    counts = context.Array("q", 4)
-    clients = [context.Process(target=client, args=(port, order, base, n, args.clients, counts))
-               for n in range(args.clients)]
-    started = time.monotonic()
-    [one.start() for one in clients]
-    samples = []
+def watch(args, node, clients, counts, world):
+    """Samples of (share done, resident, segment bytes, blocks, open files) while it runs."""
+    order, (_, admin), store, work = world
+    with open(os.path.join(work, "token")) as file:
+        token = file.read().split()[-1]
+    samples, asked = [], 0
     while any(one.is_alive() for one in clients):
         time.sleep(0.5)
+        if counts[0] == asked and args.gate and not os.path.exists(args.gate):
+            continue
+        asked = counts[0]
         size, blocks = stored(store)
-        done = counts[0] / len(order)
+        done = asked / len(order)
         files = len(os.listdir(f"/proc/{node.pid}/fd"))
         samples.append((done, resident(node.pid), size, blocks, files))
         if len(samples) % 40 == 0:
-            print(f"{done:6.1%} {counts[3] / (1 << 30):6.1f} GiB, {counts[1] / max(counts[0], 1):.2%}"
-                  f" hits, resident {samples[-1][1] >> 20} MiB, disk {size >> 20} MiB", flush=True)
+            told = " ".join(f"{name} {value:.0f}" for name, value in told_by(admin, token).items())
+            print(f"{done:6.1%} {counts[3] / (1 << 30):6.1f} GiB, {counts[1] / max(asked, 1):.2%}"
+                  f" hits, resident {samples[-1][1] >> 20} MiB, disk {size >> 20} MiB; {told}",
+                  flush=True)
+    return samples
+
+
+def growth(samples):
+    """Resident memory by tenth (median and most, MiB), and how much the second half of what
+    follows the warm-up has grown over the first (medians; a queue that fills is no leak)."""
+    middle = lambda low, high: statistics.median(
+        [one[1] for one in samples if low <= one[0] <= high] or [0])
+    tenths = [(middle(n / 10, (n + 1) / 10),
+               max((one[1] for one in samples if n / 10 <= one[0] <= (n + 1) / 10), default=0))
+              for n in range(10)]
+    half = (1 + WARM) / 2
+    return tenths, middle(half, 1) / max(middle(WARM, half), 1)
+
+
+def run(args, context, node, world):
+    order, base, ports, disk, store, work = world
+    counts = context.Array("q", 4)
+    clients = [context.Process(target=client, args=(ports[0], order, base, n, args.clients,
+                                                    counts, args.gate))
+               for n in range(args.clients)]
+    started = time.monotonic()
+    [one.start() for one in clients]
+    samples = watch(args, node, clients, counts, (order, ports, store, work))
     took = time.monotonic() - started
     broken = [one.exitcode for one in clients if one.exitcode]
     hit_ratio = counts[1] / max(counts[0], 1)
-    quarter = lambda n: max((rss for done, rss, *_ in samples if n / 4 <= done <= (n + 1) / 4),
-                            default=0)
-    rss, most = [quarter(n) for n in range(4)], max(size for _, _, size, *_ in samples)
+    tenths, grown = growth(samples)
+    most = max(size for _, _, size, *_ in samples)
     blocks = max(one[3] for one in samples)
+    wait_for(args.gate)
     told = simulated(args, work, order)
     predicted = prediction(told)
     print(f"{counts[0]} answers, {counts[3] / (1 << 30):.1f} GiB in {took:.0f} s, "
           f"wrong {counts[2]}, clients broken {len(broken)}")
-    print("resident memory by quarter, MiB: " + " ".join(str(one >> 20) for one in rss))
+    print("resident memory by tenth, MiB, median/most: "
+          + " ".join(f"{round(one) >> 20}/{most >> 20}" for one, most in tenths)
+          + f"; after the warm-up it grew by {grown - 1:+.1%}")
     print(f"segment files at most {most >> 20} MiB (blocks {blocks >> 20} MiB) of {disk >> 20} MiB; "
           f"open files at most {max(one[4] for one in samples)}")
     print(f"hit ratio {hit_ratio:.2%}, simulator {predicted:.2%}, "
           f"difference {abs(hit_ratio - predicted) * 100:.2f} points")
     checks = {
         "every answer right": counts[0] == len(order) and counts[2] == 0 and not broken,
-        "resident memory flat": rss[3] <= rss[1] * RSS_GROWTH,
+        "resident memory flat": grown <= RSS_GROWTH,
         "disk limit kept": most <= disk,
         "hit ratio as simulated": abs(hit_ratio - predicted) <= TOLERANCE,
     }

@@ -250,6 +250,12 @@ fn a_head_that_is_not_clean_lines_of_fields_is_refused() {
 }
 
 #[test]
+fn a_line_that_is_no_request_is_refused_although_no_head_follows() {
+    all_refused(&["GET /a\r\n", "GET /a\n", "GET /a HTTP/1.1 x\r\nHost: a\r\n"], &[400]);
+    all_refused(&["GET /a HTTP/0.9\r\n"], &[400, 505]);
+}
+
+#[test]
 fn a_request_line_that_is_not_one_is_refused() {
     let host = "Host: site.test\r\n\r\n";
     let lines = [

@@ -49,6 +49,25 @@ fn what_the_origin_calls_private_is_not_kept() {
 fn a_set_cookie_is_not_kept() {
     assert!(!kept("Cache-Control: max-age=60\r\nSet-Cookie: id=1\r\n"));
     assert!(!kept("Cache-Control: public, s-maxage=60\r\nSet-Cookie: id=1\r\n"));
+    assert!(!kept("Cache-Control: max-age=60\r\nSet-Cookie2: id=1; Version=1\r\n"));
+}
+
+#[test]
+fn a_field_for_the_one_who_asked_reaches_that_client_and_nobody_else() {
+    for (directive, name) in [
+        ("no-cache=\"Set-Cookie\"", "set-cookie"),
+        ("private=\"x-own, set-cookie\"", "set-cookie"),
+        ("private=\"X-Own\"", "x-own"),
+    ] {
+        let control = format!("Cache-Control: max-age=60, {directive}\r\n");
+        let origin =
+            Origin::start(move |seen| ok(&format!("{control}{name}: {}\r\n", seen.n), "x"));
+        let node = Node::before(&origin);
+        for n in ["0", "1"] {
+            let answer = node.client().get("/a");
+            assert_eq!(answer.field(name).as_deref(), Some(n), "{directive}: {}", answer.head);
+        }
+    }
 }
 
 #[test]
@@ -171,7 +190,12 @@ fn client_fields_an_origin_could_reflect_are_overwritten_or_dropped() {
                   Forwarded: host=evil\r\nX-Host: evil\r\nX-Original-URL: /evil\r\n\
                   X-Rewrite-URL: /evil\r\nX-Forwarded-Port: evil\r\nX-Forwarded-Scheme: evil\r\n\
                   X-Forwarded-Server: evil\r\nX-HTTP-Method-Override: evil\r\nX-Real-IP: evil\r\n\
-                  X-Http-Method: evil\r\nX-Method-Override: evil\r\nX-Original-Host: evil\r\n";
+                  X-Http-Method: evil\r\nX-Method-Override: evil\r\nX-Original-Host: evil\r\n\
+                  X-Forward-For: evil\r\nX-Forwarder-For: evil\r\nClient-IP: evil\r\n\
+                  X-Scheme: evil\r\nX-Backend-Host: evil\r\nX-Proxy-Url: evil\r\n\
+                  X-HTTP-Path-Override: evil\r\nX-Remote-User: evil\r\nRemote-User: evil\r\n\
+                  X-Middleware-Subrequest: evil\r\nX-Invoke-Path: evil\r\nX_Host: evil\r\n\
+                  X-Originating-IP: evil\r\nX-Azure-ClientIP: evil\r\nProxy: evil\r\n";
     let answer = node.client().get_with("/a", fields);
     assert_eq!(answer.status, 200);
     assert!(!answer.text().contains("evil"), "{}", answer.text());

@@ -1,6 +1,8 @@
 //! Promises P4 and P7: a broken answer of the origin is never whole, never kept, and its
 //! connection never carries another exchange.
 
+use std::io::{Read, Write};
+
 use crate::support::reply::fresh;
 use crate::support::*;
 
@@ -50,6 +52,21 @@ fn a_cut_body_is_cut_for_the_client_and_not_kept() {
     cut(format!("{OK}Transfer-Encoding: chunked\r\n\r\n5\r\nhel"), Reply::cut);
     cut(format!("{OK}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"), Reply::cut);
     cut(format!("{OK}\r\nhello"), Reply::reset);
+}
+
+/// It has no chunks whose end could be missing, and no length.
+#[test]
+fn a_cut_body_is_a_reset_for_a_client_of_http_1_0() {
+    let head = "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let (_origin, node) = world(reply(format!("{OK}{head}")).cut());
+    let mut stream = client::connect(node.plain_addr());
+    stream.write_all(b"GET /a HTTP/1.0\r\nHost: site.test\r\n\r\n").expect("it takes it");
+    let mut seen = Vec::new();
+    let end = stream.read_to_end(&mut seen);
+    let refused = seen.starts_with(b"HTTP/1.0 502") || seen.starts_with(b"HTTP/1.1 502");
+    let reset = end.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset);
+    assert!(refused || reset, "it looked whole: {}", seen.escape_ascii());
+    node.client().get("/a").expect_miss("good");
 }
 
 #[test]

@@ -210,6 +210,70 @@ fn pieces_and_manifest_are_found_on_disk_and_after_a_restart() {
 }
 
 #[test]
+fn rot_under_a_running_node_is_never_a_wrong_byte() {
+    let film = Film::start(look(1));
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = on_disk(&film, dir.path());
+    eventually("everything is on disk", || {
+        let before = film.sent();
+        expect_whole(&node.client().get("/film"), 1);
+        film.sent() == before
+    });
+    for round in 0..3u64 {
+        rot(dir.path(), 5_000 + round * 300_000, 900_000);
+        // What is rotten comes from the origin again, in the middle of the answer too.
+        expect_whole(&node.client().get("/film"), 1);
+        expect_whole(&node.client().get("/film"), 1);
+    }
+}
+
+/// Flips a bit every so many bytes of every segment file, where they lie.
+fn rot(dir: &std::path::Path, first: u64, every: u64) {
+    use std::os::unix::fs::FileExt;
+    for file in std::fs::read_dir(dir.join("segments")).expect("the segments").flatten() {
+        let path = file.path();
+        let file = std::fs::File::options().read(true).write(true).open(path).expect("a segment");
+        let length = file.metadata().expect("its length").len();
+        let mut at = first;
+        while at < length {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).expect("a byte");
+            file.write_all_at(&[byte[0] ^ 0x10], at).expect("written back");
+            at += every;
+        }
+    }
+}
+
+#[test]
+fn a_purge_half_way_brings_the_rest_from_the_origin_and_the_client_gets_it_all() {
+    let total = 40 * MIB;
+    let film = Film::start(Look::tagged(1, total));
+    let dir = tempfile::tempdir().expect("a directory");
+    let token = dir.path().join("token");
+    let node = node(&film, &format!("[admin]\naddr = \"127.0.0.1:0\"\ntoken_file = {token:?}\n"));
+    let secret = std::fs::read_to_string(&token).expect("the token");
+    node.client().get("/film");
+    let last = format!("Range: bytes={}-\r\n", total - 1);
+    eventually("it is there", || node.client().get_with("/film", &last).is_hit());
+    let mut client = node.client();
+    client.send(client::request("GET", "/film", ""));
+    let head = client.head();
+    assert!(head.contains("; hit"), "{head}");
+    let before = film.sent();
+    let mut admin = node.admin();
+    admin.send(format!(
+        "POST /v1/purge HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{{\"everything\": true}}",
+        secret.trim()
+    ));
+    assert_eq!(admin.answer().status / 100, 2);
+    let (body, ended) = client.take(total as usize);
+    assert_eq!((body.len() as u64, ended), (total, Ended::Clean));
+    assert!(body == film::bytes(1, 0, total - 1));
+    assert!(film.sent() > before, "what was purged is not sent from memory");
+}
+
+#[test]
 fn a_body_without_a_length_is_served_whole_and_never_short() {
     let film = Film::start(Look { lengths: false, ranges: false, ..look(1) });
     let node = node(&film, "");

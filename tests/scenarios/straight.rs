@@ -1,11 +1,14 @@
 //! A stored answer is the same whichever way through the node it takes: written by the
-//! connection itself (`front::straight`), or by way of hyper.
+//! connection itself (`front::straight`, `front::http2_straight`), or by way of an exchange.
 
+use super::pieces;
+use crate::support::film::{self, Film, Look};
 use crate::support::reply::status;
 use crate::support::*;
 
-/// Sends the request hyper's way: a plain request may not carry `TE`, which changes nothing.
+/// Sends the request the long way: a plain request may not carry `TE`, which changes nothing.
 const LONG_WAY: &str = "TE: trailers\r\n";
+const LONG_WAY_2: (&str, &str) = ("te", "trailers");
 
 fn sorted(answer: &Answer) -> Vec<(String, String)> {
     let mut fields = answer.fields.clone();
@@ -13,24 +16,31 @@ fn sorted(answer: &Answer) -> Vec<(String, String)> {
     fields
 }
 
-/// Both answers to a request with `request` lines, after it was stored.
+/// The answers to a request with `request` lines, after it was stored: over HTTP/1 and HTTP/2,
+/// both ways each.
 #[track_caller]
 fn same_both_ways(line: &str, fields: &str, body: &[u8], request: &str) -> Answer {
     let (line, fields, sent) = (line.to_owned(), fields.to_owned(), body.to_vec());
     let origin = Origin::start(move |_| status(&line, &fields, &sent));
     let node = Node::before(&origin);
+    let pairs: Vec<_> = request.lines().filter_map(|line| line.split_once(": ")).collect();
     node.client().get_with("/a?b=c", request);
+    node.h2().get_with("/a?b=c", &pairs);
     node.advance(3);
     let mut client = node.client();
     let straight = client.get_with("/a?b=c", request);
     let long = client.get_with("/a?b=c", &format!("{request}{LONG_WAY}"));
-    assert_eq!(straight.status, long.status);
     assert_eq!(straight.head.lines().next(), long.head.lines().next());
-    assert_eq!(sorted(&straight), sorted(&long));
-    assert_eq!((&straight.body, straight.ended), (&long.body, Ended::Clean));
-    assert_eq!(straight.body, body);
-    assert_eq!(origin.count(), 1, "{}", straight.head);
-    assert!(straight.is_hit(), "{}", straight.head);
+    let mut client = node.h2();
+    let straight2 = client.get_with("/a?b=c", &pairs);
+    let long2 = client.get_with("/a?b=c", &[&pairs[..], &[LONG_WAY_2]].concat());
+    for answer in [&straight, &long, &straight2, &long2] {
+        assert_eq!(answer.status, straight.status);
+        assert_eq!(sorted(answer), sorted(&straight));
+        assert_eq!((&answer.body[..], answer.ended), (body, Ended::Clean));
+        assert!(answer.is_hit(), "{}", answer.head);
+    }
+    assert_eq!(origin.count(), 2, "{}", straight.head);
     straight
 }
 
@@ -67,5 +77,45 @@ fn another_variant_is_no_hit_either_way() {
     assert!(node.client().get_with("/a", "x-kind:  a \r\n").is_hit());
     assert!(node.client().get_with("/a", "X-Kind: b\r\n").is_hit());
     assert!(!node.client().get("/a").is_hit());
+    assert_eq!(origin.count(), 3);
+}
+
+#[test]
+fn an_object_in_pieces_says_the_same_both_ways() {
+    const TOTAL: u64 = (3 << 20) + 777;
+    let film = Film::start(Look::tagged(1, TOTAL));
+    let node = pieces::node(&film, "");
+    node.client().get("/film");
+    let last = format!("Range: bytes={}-\r\n", TOTAL - 1);
+    eventually("it is there", || node.client().get_with("/film", &last).is_hit());
+    node.advance(3);
+    let mut client = node.client();
+    let mut tls = node.tls_client();
+    let straight = client.get("/film");
+    let long = client.get_with("/film", LONG_WAY);
+    assert_eq!(straight.head.lines().next(), long.head.lines().next());
+    assert_eq!(sorted(&straight), sorted(&long));
+    assert!(straight.is_hit() && straight.age() == Some(3), "{}", straight.head);
+    for answer in [&straight, &long, &client.get("/film")] {
+        assert_eq!(answer.ended, Ended::Clean);
+        assert!(answer.body == film::bytes(1, 0, TOTAL - 1));
+    }
+    // Over TLS it is another object.
+    tls.get("/film");
+    eventually("it is there", || tls.get_with("/film", &last).is_hit());
+    let sealed = tls.get("/film");
+    assert!(sealed.is_hit() && sealed.body == film::bytes(1, 0, TOTAL - 1), "{}", sealed.head);
+}
+
+#[test]
+fn another_variant_is_no_hit_over_http_2_either() {
+    let origin = Origin::start(|_| ok("Cache-Control: max-age=60\r\nVary: X-Kind\r\n", "x"));
+    let node = Node::before(&origin);
+    let mut client = node.h2();
+    client.get_with("/a", &[("x-kind", "a")]);
+    assert!(!client.get_with("/a", &[("x-kind", "b")]).is_hit());
+    assert!(client.get_with("/a", &[("x-kind", "a")]).is_hit());
+    assert!(client.get_with("/a", &[("x-kind", "b")]).is_hit());
+    assert!(!client.get("/a").is_hit());
     assert_eq!(origin.count(), 3);
 }

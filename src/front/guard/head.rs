@@ -1,17 +1,18 @@
 //! A request head, read once and strictly: request line, fields, framing.
 //!
 //! One pass over the bytes where they lie: the line ends are found by a vectorised
-//! search, names by a table, values by a branch-free scan. A head is judged only when its
-//! end has come; a broken head without an end is still only a partial one, so that the
-//! verdict never depends on where the network cut.
+//! search, names by a table, values by a branch-free scan. The request line is judged when
+//! it is complete and the rest when the head's end has come: a broken field without that is
+//! still only a partial head, so that the verdict never depends on where the network cut.
 
 use memchr::memchr;
 
 use super::field::{decimal, has_control, is_host, is_target, is_token, is_token_byte, trim};
-use super::plain::{self, Plain};
+use super::plain::{Fields, Plain};
 use crate::front::options::Limits;
 use crate::front::service::REFUSED;
 use crate::rules::fault::Fault;
+use crate::rules::straight::is_heeded;
 
 /// Limits of one head and its body's framing.
 #[derive(Clone, Copy, Debug)]
@@ -87,12 +88,33 @@ pub(super) fn read<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Outcome<'a> {
         Ok(Some(_)) => Outcome::Refuse(oversized(bytes, skipped, limits)),
         Ok(None) if bytes.len() > limits.head => Outcome::Refuse(oversized(bytes, skipped, limits)),
         Ok(None) => Outcome::Partial,
+        // What is no request line never becomes one, and a client of HTTP/0.9 sends no more.
+        Err(fault) if is_no_request(bytes, skipped, limits) => Outcome::Refuse(fault),
         Err(fault) => match end_of_head(bytes, skipped) {
             Some(end) if end <= limits.head => Outcome::Refuse(fault),
             None if bytes.len() <= limits.head => Outcome::Partial,
             _ => Outcome::Refuse(oversized(bytes, skipped, limits)),
         },
     }
+}
+
+/// Whether there is a whole first line that is no request line.
+fn is_no_request(bytes: &[u8], skipped: usize, limits: &HeadLimits) -> bool {
+    let within = first_line(bytes, 0).is_some_and(|end| end <= limits.head);
+    within
+        && match next_line(bytes, skipped) {
+            Ok(Some((line, _))) => request_line(line, limits).is_err(),
+            Ok(None) => false,
+            Err(_) => true,
+        }
+}
+
+/// Where the request line ends, if that is among the bytes from `seen` on.
+pub(super) fn first_line(bytes: &[u8], seen: usize) -> Option<usize> {
+    let skipped = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+    let from = seen.max(skipped);
+    let end = from + memchr(b'\n', bytes.get(from..)?)? + 1;
+    memchr(b'\n', bytes.get(skipped..from)?).is_none().then_some(end)
 }
 
 /// Where the head ends, well formed or not: after the first empty line.
@@ -174,7 +196,7 @@ fn parse<'a>(
         host,
         user_agent: seen.user_agent,
         referer: seen.referer,
-        fields: bytes.get(fields_at..at).unwrap_or_default(),
+        fields: Fields::Text(bytes.get(fields_at..at).unwrap_or_default()),
     });
     Ok(Some((head, plain)))
 }
@@ -261,7 +283,7 @@ fn framing_field<'a>(
     http11: bool,
     seen: &mut Seen<'a>,
 ) -> Result<(), Fault> {
-    seen.heeded |= plain::is_heeded(name, value);
+    seen.heeded |= is_heeded(name, value);
     match name.len() {
         4 if name.eq_ignore_ascii_case(b"host") => {
             if seen.host.is_some() {

@@ -5,7 +5,12 @@
 //! dispatcher's states) costs as much again as all the work of the cache. The guard has
 //! read the head already, so it hands on what it saw, and the connection may answer at
 //! once (`front::straight`). Whatever could change an answer that is stored and fresh, apart
-//! from choosing its variant, makes a request not plain: it goes through hyper.
+//! from choosing its variant, makes a request not plain: it goes through hyper
+//! (`rules::straight::is_heeded`).
+
+use bytes::Bytes;
+use http::request::{self, Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 
 /// What a plain request says, as slices of its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,43 +23,93 @@ pub struct Plain<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// The first `Referer`.
     pub referer: Option<&'a [u8]>,
-    /// All field lines and the empty line.
-    pub(super) fields: &'a [u8],
+    pub(super) fields: Fields<'a>,
+}
+
+/// The field lines, as the protocol has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fields<'a> {
+    /// All lines and the empty one.
+    Text(&'a [u8]),
+    Map(&'a HeaderMap),
 }
 
 impl<'a> Plain<'a> {
+    /// The head that hyper would make of it. `read` are the bytes it was found in, and `whole`
+    /// a copy of them, which the head's values share.
+    pub(in crate::front) fn head(&self, read: &[u8], whole: &Bytes) -> Option<request::Parts> {
+        let start = read.as_ptr().addr();
+        let share = |part: &[u8]| {
+            let at = part.as_ptr().addr().checked_sub(start)?;
+            let end = at.checked_add(part.len()).filter(|end| *end <= whole.len())?;
+            Some(whole.slice(at..end))
+        };
+        let mut head = Request::new(()).into_parts().0;
+        head.uri = Uri::from_maybe_shared(share(self.target)?).ok()?;
+        let text = self.text();
+        head.headers = HeaderMap::with_capacity(memchr::memchr_iter(b'\n', text).count());
+        for line in text.split(|byte| *byte == b'\n') {
+            let line = trim_cr(line);
+            if line.is_empty() {
+                continue;
+            }
+            let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+            let value = share(super::field::trim(value.strip_prefix(b":")?))?;
+            let name = HeaderName::from_bytes(name).ok()?;
+            head.headers.try_append(name, HeaderValue::from_maybe_shared(value).ok()?).ok()?;
+        }
+        Some(head)
+    }
+
     /// The values of every line of the field called `name` (lower case), in order.
     pub fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.fields.split(|byte| *byte == b'\n').filter_map(move |line| {
+        let map = match self.fields {
+            Fields::Text(_) => None,
+            Fields::Map(map) => Some(map),
+        };
+        let lines = self.text().split(|byte| *byte == b'\n').filter_map(move |line| {
             let (found, value) = line.split_at_checked(name.len())?;
             let value = value.strip_prefix(b":")?;
             found.eq_ignore_ascii_case(name.as_bytes()).then(|| super::field::trim(trim_cr(value)))
+        });
+        lines.chain(
+            map.into_iter().flat_map(move |map| map.get_all(name)).map(HeaderValue::as_bytes),
+        )
+    }
+
+    /// What an HTTP/2 request says; whether it is plain is for the handler to see.
+    pub(in crate::front) fn of(parts: &'a Parts) -> Self {
+        let first = |name| parts.headers.get(name).map(HeaderValue::as_bytes);
+        let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+        let host = parts.uri.authority().map_or("", |authority| authority.as_str());
+        Plain {
+            target: target.as_bytes(),
+            host: host.as_bytes(),
+            user_agent: first(header::USER_AGENT),
+            referer: first(header::REFERER),
+            fields: Fields::Map(&parts.headers),
+        }
+    }
+
+    /// The field lines of HTTP/1, and the empty one.
+    fn text(&self) -> &'a [u8] {
+        match self.fields {
+            Fields::Text(text) => text,
+            Fields::Map(_) => &[],
+        }
+    }
+
+    /// All field lines of a request of HTTP/1, name and value, in order.
+    pub fn lines(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        self.text().split(|byte| *byte == b'\n').filter_map(|line| {
+            let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+            Some((name, super::field::trim(trim_cr(value.get(1..)?))))
         })
     }
 }
 
 fn trim_cr(value: &[u8]) -> &[u8] {
     value.strip_suffix(b"\r").unwrap_or(value)
-}
-
-/// Whether a field is one that must be heeded beyond choosing a variant: framing,
-/// connection options, conditions, ranges, cache directives, loops.
-pub(super) fn is_heeded(name: &[u8], value: &[u8]) -> bool {
-    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-    match name.len() {
-        2 => is(b"te"),
-        5 => is(b"range"),
-        6 => is(b"pragma") || is(b"expect"),
-        7 => is(b"upgrade") || is(b"trailer"),
-        8 => is(b"if-match") || is(b"if-range") || is(b"cdn-loop"),
-        10 => is(b"connection") && !value.eq_ignore_ascii_case(b"keep-alive"),
-        13 => is(b"cache-control") || is(b"if-none-match"),
-        14 => is(b"content-length") || is(b"http2-settings"),
-        16 => is(b"proxy-connection"),
-        17 => is(b"if-modified-since") || is(b"transfer-encoding"),
-        19 => is(b"if-unmodified-since"),
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -75,6 +130,11 @@ mod tests {
         assert_eq!((asked.user_agent, asked.referer), (Some(&b"u"[..]), Some(&b"r"[..])));
         assert_eq!(asked.values("accept").collect::<Vec<_>>(), [b"a", b"b"]);
         assert_eq!(asked.values("cookie").count(), 0);
+        let lines: Vec<(&[u8], &[u8])> = asked.lines().collect();
+        assert_eq!(
+            (lines.len(), lines[0], lines[2]),
+            (7, (&b"Host"[..], &b"x"[..]), (&b"accept"[..], &b"b"[..]))
+        );
     }
 
     #[test]

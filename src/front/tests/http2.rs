@@ -4,9 +4,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::*;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     bytes.extend([kind, flags]);
     bytes.extend(stream.to_be_bytes());
@@ -19,7 +19,15 @@ fn get(stream: u32) -> Vec<u8> {
     frame(1, 5, stream, &[0x82, 0x84, 0x86, 0x01, 1, b'a'])
 }
 
-fn hello(address: SocketAddr) -> TcpStream {
+/// `GET http://a{path}`.
+pub(super) fn get_path(stream: u32, path: &str) -> Vec<u8> {
+    let mut block = vec![0x82, 0x86, 0x04, path.len() as u8];
+    block.extend(path.as_bytes());
+    block.extend([0x01, 1, b'a']);
+    frame(1, 5, stream, &block)
+}
+
+pub(super) fn hello(address: SocketAddr) -> TcpStream {
     let mut stream = connect(address);
     stream.write_all(PREFACE).unwrap();
     stream.write_all(&frame(4, 0, 0, &[])).unwrap();
@@ -113,12 +121,27 @@ fn a_stream_whose_window_stays_shut_is_reset() {
     stream.write_all(PREFACE).unwrap();
     // SETTINGS_INITIAL_WINDOW_SIZE 0.
     stream.write_all(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).unwrap();
-    // GET /large
-    let mut block = vec![0x82, 0x86, 0x04, 6];
-    block.extend(b"/large");
-    block.extend([0x01, 1, b'a']);
-    stream.write_all(&frame(1, 5, 1, &block)).unwrap();
+    stream.write_all(&get_path(1, "/large")).unwrap();
     until("the stall is noticed", || running.stats().http2_stalls == 1);
+    drop(stream);
+    until("the connection ends", || running.connections() == 0);
+    running.drain(Duration::from_secs(5));
+}
+
+#[test]
+fn a_window_opened_byte_by_byte_does_not_keep_a_stream() {
+    let mut options = plain();
+    options.deadlines.write_stall = Duration::from_millis(200);
+    options.http2.window_updates_per_minute = u32::MAX;
+    let (running, address) = start(options);
+    let mut stream = connect(address);
+    stream.write_all(PREFACE).unwrap();
+    stream.write_all(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).unwrap();
+    stream.write_all(&get_path(1, "/large")).unwrap();
+    until("the stall is noticed", || {
+        let _ = stream.write_all(&frame(8, 0, 1, &[0, 0, 0, 1]));
+        running.stats().http2_stalls == 1
+    });
     drop(stream);
     until("the connection ends", || running.connections() == 0);
     running.drain(Duration::from_secs(5));

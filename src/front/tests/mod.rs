@@ -3,6 +3,7 @@
 mod guard;
 mod http1;
 mod http2;
+mod http2_straight;
 mod limits;
 mod straight;
 mod tls;
@@ -15,7 +16,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 
 use super::*;
 
@@ -35,11 +35,7 @@ fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<EchoBody> {
 impl Handler for Echo {
     type Body = EchoBody;
 
-    async fn handle(
-        &self,
-        request: Request<Incoming>,
-        conn: Arc<Connection>,
-    ) -> Response<EchoBody> {
+    async fn handle(&self, request: Request<Upload>, conn: Arc<Connection>) -> Response<EchoBody> {
         let (parts, body) = request.into_parts();
         match parts.uri.path() {
             "/panic" => panic!("as asked"),
@@ -64,8 +60,21 @@ impl Handler for Echo {
 
     type Ready = straight::AtHand;
 
-    fn ready(&self, asked: &Plain<'_>, _: &Connection, head: &mut Vec<u8>) -> Option<Self::Ready> {
+    fn ready(
+        &self,
+        asked: &Plain<'_>,
+        _: &Arc<Connection>,
+        head: &mut Vec<u8>,
+    ) -> Option<Self::Ready> {
         straight::ready(asked, head)
+    }
+
+    fn ready_http2(
+        &self,
+        asked: &http::request::Parts,
+        _: &Connection,
+    ) -> Option<(Response<()>, Self::Ready)> {
+        straight::ready_http2(asked)
     }
 
     fn sent(&self, ready: Self::Ready, asked: &Plain<'_>, _: &Connection, told: (u64, bool)) {
@@ -75,7 +84,7 @@ impl Handler for Echo {
 
 impl Echo {
     /// Grants a WebSocket and echoes its bytes in capitals.
-    fn upgrade(&self, parts: http::request::Parts, body: Incoming) -> Response<EchoBody> {
+    fn upgrade(&self, parts: http::request::Parts, body: Upload) -> Response<EchoBody> {
         if !parts.headers.contains_key(http::header::UPGRADE) {
             return text(StatusCode::OK, "no upgrade asked");
         }

@@ -1,18 +1,38 @@
 //! Answers that are ready: in order with hyper's, whole, and told about once.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::sync::Mutex;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
 use super::*;
 
-/// An answer at hand: `/ready/LENGTH/NAME`.
-pub(super) struct AtHand(Vec<Bytes>);
+/// An answer at hand, `/ready/LENGTH/NAME`, or one that comes bit by bit, `/coming/...`; of
+/// `/cut/...` only the first half comes.
+pub(super) struct AtHand {
+    body: Vec<Bytes>,
+    coming: VecDeque<Bytes>,
+    cut: bool,
+    waited: bool,
+}
 
 impl Ready for AtHand {
     fn body(&self) -> &[Bytes] {
-        &self.0
+        &self.body
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        self.waited = !self.waited;
+        if self.waited && !self.coming.is_empty() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        match self.coming.pop_front() {
+            None if self.cut => Poll::Ready(Some(Err(Fault::BadGateway("as asked")))),
+            part => Poll::Ready(part.map(Ok)),
+        }
     }
 }
 
@@ -20,13 +40,32 @@ impl Ready for AtHand {
 static TOLD: Mutex<Vec<(String, u64, bool)>> = Mutex::new(Vec::new());
 
 pub(super) fn ready(asked: &Plain<'_>, head: &mut Vec<u8>) -> Option<AtHand> {
-    let target = std::str::from_utf8(asked.target).ok()?;
-    assert!(target != "/ready/panic", "as asked");
-    let (length, _) = target.strip_prefix("/ready/")?.split_once('/')?;
-    let length: usize = length.parse().ok()?;
+    let (way, length) = way_and_length(std::str::from_utf8(asked.target).ok()?)?;
     write!(head, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").unwrap();
-    let pieces = vec![b'r'; length].chunks(100_000).map(Bytes::copy_from_slice).collect();
-    Some(AtHand(pieces))
+    Some(at_hand(way, length))
+}
+
+pub(super) fn ready_http2(asked: &http::request::Parts) -> Option<(Response<()>, AtHand)> {
+    let (way, length) = way_and_length(asked.uri.path())?;
+    let head = Response::builder().header("content-length", length).body(()).unwrap();
+    (way == "ready").then(|| (head, at_hand(way, length)))
+}
+
+fn way_and_length(target: &str) -> Option<(&str, usize)> {
+    assert!(target != "/ready/panic", "as asked");
+    let (way, rest) = target.strip_prefix('/')?.split_once('/')?;
+    let length = rest.split_once('/')?.0.parse().ok()?;
+    ["ready", "coming", "cut"].contains(&way).then_some((way, length))
+}
+
+fn at_hand(way: &str, length: usize) -> AtHand {
+    let cut = way == "cut";
+    let there = if cut { length / 2 } else { length };
+    let mut body: Vec<Bytes> =
+        vec![b'r'; there].chunks(100_000).map(Bytes::copy_from_slice).collect();
+    let coming = if way == "ready" { 0 } else { body.len() };
+    let coming = body.split_off(body.len() - coming).into();
+    AtHand { body, coming, cut, waited: false }
 }
 
 pub(super) fn sent(_: AtHand, asked: &Plain<'_>, (bytes, complete): (u64, bool)) {
@@ -34,7 +73,7 @@ pub(super) fn sent(_: AtHand, asked: &Plain<'_>, (bytes, complete): (u64, bool))
     TOLD.lock().unwrap().push((target, bytes, complete));
 }
 
-fn told(target: &str) -> Vec<(u64, bool)> {
+pub(super) fn told(target: &str) -> Vec<(u64, bool)> {
     let told = TOLD.lock().unwrap();
     told.iter().filter(|told| told.0 == target).map(|told| (told.1, told.2)).collect()
 }
@@ -126,4 +165,40 @@ fn a_panic_over_a_plain_request_costs_nothing() {
         stream.write_all(get("/ready/panic").as_bytes()).unwrap();
         assert!(answer(&mut stream).ends_with("GET /ready/panic 0"));
     }
+}
+
+#[test]
+fn a_body_that_comes_bit_by_bit_is_whole_also_for_a_slow_client() {
+    let (_running, address) = start(plain());
+    let mut stream = connect(address);
+    for (length, step) in [(0, 100), (1, 100), (250_000, 999), (30 << 20, 60_000)] {
+        let target = format!("/coming/{length}/whole");
+        stream.write_all(get(&target).as_bytes()).unwrap();
+        let (mut got, mut some) = (Vec::new(), vec![0u8; step]);
+        let end = |got: &[u8]| got.windows(4).position(|four| four == b"\r\n\r\n");
+        while end(&got[..got.len().min(200)]).is_none_or(|end| got.len() < end + 4 + length) {
+            let n = stream.read(&mut some).unwrap();
+            assert!(n > 0, "{length}: the end after {}", got.len());
+            got.extend_from_slice(&some[..n]);
+        }
+        let body = &got[end(&got).unwrap() + 4..];
+        assert!(body.len() == length && body.iter().all(|byte| *byte == b'r'), "{length}");
+        until("told", || told(&target) == [(length as u64, true)]);
+    }
+    stream.write_all(get("/after").as_bytes()).unwrap();
+    assert!(answer(&mut stream).ends_with("GET /after 0"));
+}
+
+#[test]
+fn a_body_that_breaks_off_ends_the_connection_and_is_told_as_incomplete() {
+    let (running, address) = start(plain());
+    let mut stream = connect(address);
+    let target = "/cut/600000/short";
+    stream.write_all(get(target).as_bytes()).unwrap();
+    let mut got = Vec::new();
+    // A close or a reset: in any case not all of it.
+    let _ = stream.read_to_end(&mut got);
+    assert!(got.len() < 400_000, "{}", got.len());
+    until("told", || told(target).iter().any(|told| !told.1));
+    until("the connection ends", || running.connections() == 0);
 }

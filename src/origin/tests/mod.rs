@@ -2,6 +2,7 @@
 //!
 //! The scripted origin writes raw bytes, so it can be wrong in every way an origin can be.
 
+mod bare;
 mod faults;
 mod files;
 mod fleets;

@@ -19,6 +19,7 @@ use crate::rules::outcome::Outcome;
 use crate::rules::plan::{Plan, Question, plan};
 use crate::rules::range::{self, Wanted};
 use crate::rules::respond::{self, Dress};
+use crate::rules::respond_map;
 use crate::rules::respond_text;
 use crate::rules::settle::{AnswerHead, FillRequest, Settlement, Storable, rescue, settle};
 use crate::rules::site::{Policy, Site};
@@ -266,6 +267,11 @@ fn deliver(
 /// The head of the whole, which must say the same as a map and as text.
 fn whole(entry: &Entry, dress: &Dress<'_>) -> (StatusCode, HeaderMap) {
     let (status, fields) = respond::full(entry, dress);
+    if let Some(head) = respond_map::full(entry, dress) {
+        assert_eq!((head.status(), head.headers()), (status, &fields));
+    } else {
+        assert!(entry.extent != Extent::Whole || status.as_u16() == 204);
+    }
     let mut text = b"before".to_vec();
     if !respond_text::full(entry, dress, &mut text) {
         assert_eq!(text, b"before");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Response;
 
-use super::reader::{PieceBody, Source};
+use super::reader::{PieceBody, Segment, Source};
 use super::table::Joined;
 use super::{Ask, run};
 use crate::rules::control::RequestControl;
@@ -18,8 +18,8 @@ use crate::rules::plan::Plan;
 use crate::rules::range::Span;
 use crate::serve::body::Body;
 use crate::serve::exchange::{Visit, decide};
-use crate::serve::fetch::Errand;
-use crate::serve::{answer as own, deliver, miss, pass};
+use crate::serve::fetch::{Errand, Order};
+use crate::serve::{Shared, answer as own, deliver, miss, pass};
 use crate::store::window::{Broken, Reader};
 
 /// It cannot be answered from this manifest: ask anew.
@@ -96,6 +96,27 @@ pub(in crate::serve) async fn answer(
     }
     let body = PieceBody::new(ask, hold);
     Ok(deliver::pieces(&mut visit, &manifest, body, outcome))
+}
+
+/// The body of a whole answer for which nothing needs to be asked for, as far as can be seen,
+/// and where its first byte is at rest.
+pub(in crate::serve) fn at_hand(
+    shared: &Arc<Shared>,
+    order: Order,
+    manifest: &Arc<Entry>,
+) -> Option<(PieceBody, outcome::Source)> {
+    let ask = Ask::new(shared, order, manifest)?;
+    let all = Span { first: 0, last: ask.grid.total.checked_sub(1)? };
+    if first_gap(&ask, &[all], None).is_some() {
+        return None;
+    }
+    let first = ask.key(0);
+    let source = match (shared.memory.contains(&first), shared.on_disk(&first)) {
+        (true, _) => outcome::Source::Memory,
+        (false, true) => outcome::Source::Disk,
+        (false, false) => return None,
+    };
+    Some((PieceBody::new(ask, None).of(vec![Segment::Bytes(all)]), source))
 }
 
 /// Where the first byte comes from; one that is on its way for somebody else is no hit.

@@ -27,7 +27,7 @@ mod table;
 
 use std::sync::Arc;
 
-pub(super) use answer::{answer, hit};
+pub(super) use answer::{answer, at_hand, hit};
 pub(super) use begin::{Found, begin, split};
 pub(super) use reader::{PieceBody, Segment};
 pub(super) use table::Runs;
@@ -38,6 +38,7 @@ use crate::rules::entry::Entry;
 use crate::rules::key::Key;
 use crate::rules::ledger::Verdict;
 use crate::rules::pieces::{self, Grid};
+use crate::store::disk::Lent;
 
 /// What is needed to find or fetch pieces of one object for one client.
 pub(super) struct Ask {
@@ -74,6 +75,20 @@ impl Ask {
         let piece = self.sound(n, slot.variants.first()?)?;
         self.shared.memory.put(&key, piece.clone());
         Some(piece)
+    }
+
+    /// Piece `n` as it lies on disk, if it can be read without waiting and memory would not
+    /// keep it anyway.
+    fn lent(&self, n: u64) -> Option<Lent> {
+        let shared = &self.shared;
+        let disk = shared.disk.as_ref()?;
+        if shared.memory.is_worth_trying(pieces::PIECE) {
+            return None;
+        }
+        let lent = disk.lend(&self.key(n))?;
+        let sound = pieces::is_part(self.grid, n, &lent.entry, lent.body_len())
+            && shared.ledger.verdict(&lent.entry) != Verdict::Gone;
+        sound.then_some(lent)
     }
 
     /// The piece, if it is what it should be and no purge has hit it.

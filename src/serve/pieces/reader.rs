@@ -1,6 +1,6 @@
 //! The body of an answer that is kept in pieces: one piece at a time, from wherever it is.
 //!
-//! Holds one piece, or a place in a run's window, and nothing else, so a client costs the
+//! Holds one piece, a step of one on disk, or a place in a run's window, and nothing else, so a client costs the
 //! same however long the object is. What is in memory is handed out at once; whatever has
 //! to be waited for is one boxed future a piece. Any doubt ends the body as an error,
 //! which the client sees as a cut (promise P4).
@@ -20,6 +20,7 @@ use crate::rules::fault::Fault;
 use crate::rules::partial;
 use crate::rules::pieces::{self, PIECE};
 use crate::rules::range::Span;
+use crate::store::disk::Lent;
 use crate::store::window::{Broken, Next, Reader};
 
 /// How often in a row a run may give nothing before the body is cut.
@@ -51,6 +52,8 @@ enum State {
     Looking,
     Opening(Opening),
     Reading(Reader),
+    /// A piece that stays on disk, and its number.
+    Lent(Box<Lent>, u64),
 }
 
 /// The body.
@@ -69,6 +72,8 @@ pub(in crate::serve) struct PieceBody {
     /// Where the last run ended, and how often nothing came.
     ended_at: u64,
     stuck: u8,
+    /// Pieces before this one are not asked of the disk as they lie there.
+    lend_from: u64,
 }
 
 impl PieceBody {
@@ -84,6 +89,7 @@ impl PieceBody {
             hold,
             ended_at: u64::MAX,
             stuck: 0,
+            lend_from: 0,
         }
     }
 
@@ -137,6 +143,18 @@ impl PieceBody {
                     Err(why) => return Poll::Ready(Err(fault_of(why))),
                 }
             }
+            State::Lent(_, n) if *n != span.first / PIECE => self.state = State::Looking,
+            State::Lent(lent, n) => match lent.read_now(span.first % PIECE) {
+                Some(data) => {
+                    self.stuck = 0;
+                    self.take(data, span);
+                }
+                // It has left the page cache, or is not what was written.
+                None => {
+                    self.lend_from = *n + 1;
+                    self.state = State::Looking;
+                }
+            },
             State::Reading(reader) => match ready!(reader.poll_next(cx)) {
                 Next::Data(data) => {
                     self.stuck = 0;
@@ -169,6 +187,12 @@ impl PieceBody {
         let n = span.first / PIECE;
         if let Some(piece) = self.ask.in_memory(n) {
             return self.take_piece(&piece, span);
+        }
+        if n >= self.lend_from
+            && let Some(lent) = self.ask.lent(n)
+        {
+            self.state = State::Lent(Box::new(lent), n);
+            return;
         }
         // Held for this very place, or for a little before it; else it only holds up its run.
         let near = |reader: &Reader| reader.at() <= span.first && span.first - reader.at() <= PIECE;

@@ -12,6 +12,7 @@ use super::format::Flaw;
 use super::health::{Health, State};
 use super::identity::{DiskError, Identity};
 use super::index::{Index, Place, print_of};
+use super::lend::Buffers;
 use super::marks::Marks;
 use super::meta::Run;
 use super::options::{DirectoryOptions, Options};
@@ -125,6 +126,8 @@ pub struct Directory {
     pub marks: Marks,
     /// Reads in a row that took too long.
     pub late: AtomicU32,
+    /// Buffers of those who read a step at a time.
+    pub buffers: Buffers,
     /// What happened.
     pub counters: Counters,
 }
@@ -158,6 +161,7 @@ impl Directory {
             rate: Rate::new(options.write_rate_max.map(|max| max.bytes())),
             marks: Marks::default(),
             late: AtomicU32::new(0),
+            buffers: Buffers::default(),
             counters: Counters::default(),
         }
     }

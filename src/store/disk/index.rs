@@ -1,7 +1,10 @@
 //! Where every record lies: fingerprint of the key hash to place, in memory.
 //!
-//! 20 bytes a record plus one control byte of the table, so at most 48 bytes an object
-//! when the table is as empty as it gets (7/16 full, just grown) and 24 when it is full.
+//! 20 bytes a record plus one control byte of the table, so 24 bytes an object in a table
+//! that is full and 48 in one that has just doubled. The tables are of uneven sizes, so
+//! that they double at different times: 33 to 38 bytes, however many there are
+//! (`tests::index`). What comes and goes leaves marks in a table; one that is full of them
+//! is made anew, because hashbrown would double it instead (89 bytes an object).
 //! The fingerprint is half of the 128-bit keyed hash: the whole hash and the key's text
 //! are compared on every read, so two keys that share it cost each other a miss at worst.
 //! Variants of a key are separate records under one fingerprint, told apart by their
@@ -17,7 +20,9 @@ use smallvec::SmallVec;
 use super::format::ALIGN;
 use super::meta::VARIANT_BITS;
 
-const SHARDS: usize = 64;
+const SHARDS: usize = 256;
+/// Steps in which the keys are divided among them.
+const STEPS: usize = 4096;
 const VARIANT_MASK: u32 = (1 << VARIANT_BITS) - 1;
 const READS_MAX: u32 = 3;
 
@@ -95,16 +100,37 @@ impl Item {
     }
 }
 
-/// The index of one directory. All methods take `&self`; locks are a 64th each and held
+/// The index of one directory. All methods take `&self`; locks are a 256th each and held
 /// for one table operation.
 pub struct Index {
     shards: Box<[Mutex<HashTable<Item>>]>,
+    /// Which of them has the keys of a step.
+    division: Box<[u8; STEPS]>,
 }
 
 impl Default for Index {
     fn default() -> Self {
-        Index { shards: (0..SHARDS).map(|_| Mutex::new(HashTable::new())).collect() }
+        // The last shard gets twice what the first one gets, and between them each a little
+        // more than the one before: one doubling of all of them together.
+        let shard = |step| ((1.0 + step as f64 / STEPS as f64).log2() * SHARDS as f64) as u8;
+        Index {
+            shards: (0..SHARDS).map(|_| Mutex::new(HashTable::new())).collect(),
+            division: Box::new(std::array::from_fn(shard)),
+        }
     }
+}
+
+/// Before an insertion into a table without room: a new one with an eighth to spare. It is of
+/// the same size if marks of what has gone took the room.
+fn make_room(table: &mut HashTable<Item>) {
+    if table.len() < table.capacity() {
+        return;
+    }
+    let mut roomy = HashTable::with_capacity(table.len() + table.len() / 8 + 1);
+    for item in table.drain() {
+        roomy.insert_unique(item.print(), item, Item::print);
+    }
+    *table = roomy;
 }
 
 /// The half of the key hash that the index keeps.
@@ -116,7 +142,7 @@ impl Index {
     fn shard(&self, print: u64) -> &Mutex<HashTable<Item>> {
         // The low bits choose the bucket and the top seven the tag within a table, so the
         // shard is chosen by bits that are neither.
-        &self.shards[(print >> 40) as usize % SHARDS]
+        &self.shards[usize::from(self.division[(print >> 40) as usize % STEPS])]
     }
 
     /// All variants of a key; marks them as read.
@@ -152,7 +178,9 @@ impl Index {
     pub fn insert(&self, print: u64, variant: u32, place: Place) -> Option<Place> {
         let item = Item::new(print, variant, place);
         let same = |other: &Item| other.print() == print && other.variant() == item.variant();
-        match self.shard(print).lock().entry(print, same, Item::print) {
+        let mut shard = self.shard(print).lock();
+        make_room(&mut shard);
+        match shard.entry(print, same, Item::print) {
             TableEntry::Occupied(mut found) => {
                 Some(std::mem::replace(found.get_mut(), item).place())
             }

@@ -2,7 +2,8 @@
 //!
 //! Small records are read in one call and the body is copied once into exactly its own
 //! memory, because it may be promoted to the memory tier and must not pin the rest. Large
-//! bodies are read straight into pieces of 1 MiB. Nothing unverified leaves this file.
+//! bodies are read straight into pieces of 1 MiB, a few blocks at a time, so that each is
+//! verified while it is in the processor's cache. Nothing unverified leaves this file.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,11 +16,14 @@ use smallvec::SmallVec;
 
 use super::device::{read_full, read_full_now};
 use super::directory::Segment;
-use super::format::{Flaw, HEADER, Header, split_front, verify_blocks};
+use super::format::{BLOCK, Flaw, HEADER, Header, split_front, verify_blocks};
 use super::index::Place;
+use crate::store::landed::filled;
 
-/// Bytes of a large body read and verified at a time; a multiple of the block length.
+/// Length of the buffers of a large body; a multiple of [`STEP`].
 const PIECE: usize = 1 << 20;
+/// Bytes read and verified at a time; a multiple of the block length.
+pub(super) const STEP: usize = 4 * BLOCK;
 /// Records up to this are read whole in the first call.
 const SMALL: usize = 64 << 10;
 /// Of larger ones, this much is read first.
@@ -85,13 +89,17 @@ pub fn read_record(segment: &Segment, place: Place, wait: Wait) -> Result<Record
     let mut done = 0;
     while done < body_len {
         let len = (body_len - done).min(PIECE);
-        let mut piece = vec![0; len];
-        let have = buf.len().saturating_sub(done).min(len);
-        let (early, late) = piece.split_at_mut(have);
-        early.copy_from_slice(buf.get(done..done + have).unwrap_or_default());
-        read(segment, late, place.offset() + (start + done + have) as u64, wait)?;
-        verify_blocks(&sums, done / super::format::BLOCK, &piece)?;
-        body.push(Bytes::from(piece));
+        body.push(filled(len, |piece| -> Result<(), ReadFault> {
+            for (n, step) in piece.chunks_mut(STEP).enumerate() {
+                let at = done + n * STEP;
+                let have = buf.len().saturating_sub(at).min(step.len());
+                let (early, late) = step.split_at_mut(have);
+                early.copy_from_slice(buf.get(at..at + have).unwrap_or_default());
+                read(segment, late, place.offset() + (start + at + have) as u64, wait)?;
+                verify_blocks(&sums, at / BLOCK, step)?;
+            }
+            Ok(())
+        })?);
         done += len;
     }
     Ok(Record { header, meta, body })
@@ -105,6 +113,20 @@ pub fn read_meta(segment: &Segment, place: Place) -> Result<(Header, Vec<u8>), R
     let (buf, header) = read_front(segment, place, Wait::Yes)?;
     let (meta, _) = split_front(&header, &buf)?;
     Ok((header, meta.to_vec()))
+}
+
+/// Reads header, meta block and block sums of the record at `place`.
+///
+/// # Errors
+/// As [`read_record`].
+pub fn read_sums(
+    segment: &Segment,
+    place: Place,
+    wait: Wait,
+) -> Result<(Header, Vec<u8>, Vec<u8>), ReadFault> {
+    let (buf, header) = read_front(segment, place, wait)?;
+    let (meta, sums) = split_front(&header, &buf)?;
+    Ok((header, meta.to_vec(), sums.to_vec()))
 }
 
 /// Reads at least everything before the body (and no more than the record).

@@ -21,6 +21,7 @@ use super::index::{Place, print_of};
 use super::marks::Mark;
 use super::queue::ALL_VARIANTS;
 use super::reader::{ReadFault, read_meta};
+use super::room::Room;
 use super::segment::{
     FooterEntry, START, SegmentHeader, TRAILER, Trailer, file_name, scan_step, serial_of,
 };
@@ -58,6 +59,7 @@ pub(super) fn recover(dir: &Arc<Directory>) -> io::Result<Writer> {
         foreign_bytes: 0,
         next_serial: 1,
         full_until_ms: 0,
+        room: Room::default(),
         unburied: Vec::new(),
     };
     let mut serials: Vec<u64> =

@@ -2,7 +2,7 @@
 //!
 //! A purge is in effect before any sweep, because every lookup is judged by the ledger;
 //! the sweep frees the room and lets the ledger forget. Keys and tags are only on disk,
-//! so a walk reads the head of every record, a 64th of the index at a time in the order
+//! so a walk reads the head of every record, a 256th of the index at a time in the order
 //! of the disk: no list of all objects is ever held. All of this blocks; it belongs on a
 //! thread of its own.
 

@@ -22,6 +22,7 @@ use super::health::is_full;
 use super::index::{Place, print_of};
 use super::payload::Payload;
 use super::queue::{ALL_VARIANTS, Command, Job, Next};
+use super::room::Room;
 use super::segment::{Footer, SegmentHeader, encode_footer, file_name};
 
 /// How long the writer sleeps when nothing happens.
@@ -46,6 +47,7 @@ pub(super) struct Writer {
     pub(super) foreign_bytes: u64,
     pub(super) next_serial: u64,
     pub(super) full_until_ms: u64,
+    pub(super) room: Room,
     /// Tombstones that could not be written yet. Bounded by what the index held.
     pub(super) unburied: Vec<(u128, u32)>,
 }
@@ -296,27 +298,27 @@ impl Writer {
 
     /// Makes the next segment, and room for the one after it.
     fn open_next(&mut self) -> bool {
-        let (size, serial) = (self.dir.segment_len, self.next_serial);
-        while self.used() + size > self.dir.capacity {
-            if !self.retired.is_empty() {
-                // Readers of a reclaimed file hold its space for the length of one read.
-                std::thread::sleep(Duration::from_millis(1));
-            } else if !self.reclaim_oldest() {
-                return false;
-            }
+        let size = self.dir.segment_len;
+        if !self.shrink_to(self.room.limit(&self.dir)) {
+            return false;
         }
-        let made = self.dir.device.create(&file_name(serial), size).and_then(|file| {
-            write_full(file.as_ref(), &SegmentHeader { serial, size }.encode(), 0)?;
-            self.dir.device.sync()?;
-            Ok(file)
-        });
-        // A serial is never used twice, whatever became of the file.
-        self.next_serial += 1;
+        let mut made = self.make_segment();
+        if made.as_ref().is_err_and(is_full) && self.room.may_yield() && self.reclaim_oldest() {
+            // The device is smaller than its limit says: what it holds must turn over all
+            // the same, or the oldest would stay for ever and nothing new come in.
+            while !self.retired_are_gone() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            made = self.make_segment();
+            let used = self.used() + size;
+            self.room.yielded(made.is_ok().then_some(used), &self.dir);
+        }
         match made {
-            Ok(file) => {
-                let segment = self.dir.segments.add(serial, size, file);
+            Ok(segment) => {
                 self.active = Some(Active::empty(segment));
-                while self.used() + size > self.dir.capacity && self.retired.is_empty() {
+                self.room.made();
+                let limit = self.room.limit(&self.dir);
+                while self.used() + size > limit && self.retired.is_empty() {
                     if !self.reclaim_oldest() {
                         break;
                     }
@@ -325,16 +327,52 @@ impl Writer {
                 self.active.is_some()
             }
             Err(error) => {
-                let _ = self.dir.device.remove(&file_name(serial));
                 self.trouble("making a segment", &error);
                 false
             }
         }
     }
 
+    /// Reclaims until one more segment fits below `limit`; false if that cannot be.
+    fn shrink_to(&mut self, limit: u64) -> bool {
+        while self.used() + self.dir.segment_len > limit {
+            if !self.retired.is_empty() {
+                // Readers of a reclaimed file hold its space for the length of one read.
+                std::thread::sleep(Duration::from_millis(1));
+            } else if !self.reclaim_oldest() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A new segment file under the next serial.
+    fn make_segment(&mut self) -> io::Result<Arc<Segment>> {
+        let (size, serial) = (self.dir.segment_len, self.next_serial);
+        // A serial is never used twice, whatever becomes of the file.
+        self.next_serial += 1;
+        let made = self.dir.device.create(&file_name(serial), size).and_then(|file| {
+            write_full(file.as_ref(), &SegmentHeader { serial, size }.encode(), 0)?;
+            self.dir.device.sync()?;
+            Ok(file)
+        });
+        match made {
+            Ok(file) => Ok(self.dir.segments.add(serial, size, file)),
+            Err(error) => {
+                let _ = self.dir.device.remove(&file_name(serial));
+                Err(error)
+            }
+        }
+    }
+
+    fn retired_are_gone(&mut self) -> bool {
+        self.retired.retain(|(segment, _)| segment.strong_count() > 0);
+        self.retired.is_empty()
+    }
+
     /// Bytes of files in the directory, also those that only readers hold.
     pub(super) fn used(&mut self) -> u64 {
-        self.retired.retain(|(segment, _)| segment.strong_count() > 0);
+        self.retired_are_gone();
         let done: u64 = self.done.iter().map(|done| done.segment.size).sum();
         let retired: u64 = self.retired.iter().map(|(_, size)| size).sum();
         let active = self.active.as_ref().map_or(0, |active| active.segment.size);

@@ -35,6 +35,10 @@ impl Sized {
         Some((slot, u32::from(hits)))
     }
 
+    pub(super) fn look(&self, hash: u128) -> Option<Slot> {
+        self.cache.peek(hash)
+    }
+
     pub(super) fn count_hit(&self, hash: u128) {
         let mut victims = Vec::new();
         self.cache.count(hash, &mut victims);

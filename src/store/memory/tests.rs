@@ -166,6 +166,21 @@ fn a_victim_carries_the_number_of_its_hits() {
 }
 
 #[test]
+fn what_is_looked_at_is_a_hit_only_when_it_is_counted_as_one() {
+    for policy in POLICIES {
+        let (memory, _) = memory(policy, 100_000);
+        let (a, absent) = (key("looked at"), key("absent"));
+        memory.put(&a, entry(&a, None, 10));
+        assert!(memory.look(&absent).is_none(), "{policy:?}");
+        for _ in 0..3 {
+            assert_eq!(*memory.look(&a).unwrap().variants[0].key, *a.text(), "{policy:?}");
+        }
+        memory.count_hit(&a);
+        assert_eq!(memory.peek(&a).map(|(_, hits)| hits), Some(1), "{policy:?}");
+    }
+}
+
+#[test]
 fn what_is_too_heavy_goes_to_the_hook_and_displaces_nothing() {
     for policy in POLICIES {
         let (memory, victims) = memory(policy, 100_000);

@@ -61,7 +61,12 @@ impl TinyLfu {
         Some((held.slot.clone(), held.hits.load(Ordering::Relaxed)))
     }
 
-    /// Counts a hit of what `peek` has found.
+    /// The slot; moka counts this as a use.
+    pub(super) fn look(&self, hash: u128) -> Option<Slot> {
+        Some(self.cache.get(&hash)?.slot.clone())
+    }
+
+    /// Counts a hit of what `look` has found.
     pub(super) fn count_hit(&self, hash: u128) {
         if let Some(held) = self.cache.get(&hash) {
             held.hits.fetch_add(1, Ordering::Relaxed);

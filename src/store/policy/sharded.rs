@@ -195,12 +195,16 @@ impl<V: Default + Clone> Sharded<V> {
             return;
         }
         let new = {
-            let mut tuner = tuner.lock();
+            // A sample of a sample will do: threads do not wait for each other here.
+            let Some(mut tuner) = tuner.try_lock() else { return };
             if !Tuner::samples(tuner.mask(), key) {
                 return;
             }
             let new = tuner.observe(key, weight);
-            self.mask.store(tuner.mask(), Ordering::Relaxed);
+            // Written only when it changes: every hit of every thread reads this line.
+            if self.mask.load(Ordering::Relaxed) != tuner.mask() {
+                self.mask.store(tuner.mask(), Ordering::Relaxed);
+            }
             new
         };
         if let Some(tuning) = new {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use brink::base::Now;
-use brink::front::{Connection, Handler};
+use brink::front::{Connection, Handler, Upload};
 use brink::serve::Serve;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -145,9 +145,9 @@ impl Clients {
 
 async fn connection(serve: Serve, pipe: DuplexStream, peer: SocketAddr) {
     let conn = Arc::new(Connection::in_process(u64::from(peer.port()), peer));
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let (serve, conn) = (serve.clone(), conn.clone());
-        async move { Ok::<_, Infallible>(serve.handle(request, conn).await) }
+        async move { Ok::<_, Infallible>(serve.handle(request.map(Upload::from), conn).await) }
     });
     // A connection that is cut is what a client has to notice.
     let _ = hyper::server::conn::http1::Builder::new()

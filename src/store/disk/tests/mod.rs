@@ -21,9 +21,12 @@ mod codec;
 mod crash;
 mod faults;
 mod figures;
+mod index;
+mod lend;
 mod model;
 mod offline;
 mod purges;
+mod room;
 mod rot;
 
 pub(super) const WALL: u64 = 1_800_000_000_000;
