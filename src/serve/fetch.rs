@@ -224,9 +224,9 @@ async fn land(
             // It speaks of when its request was sent: what judged the entry since judged not it.
             entry.checked_seq.store(lead.seq(), Ordering::Release);
             // What has replaced it since it was asked about is newer than what is confirmed.
-            let asked_about = order.errand.stored().map(|old| old.freshness.received_mono_ms);
-            let outrun = asked_about.is_some_and(|at| shared.is_outrun(&order.key, &entry, at));
-            if !lead.is_doomed() && !outrun {
+            let stored = order.errand.stored();
+            let replaced = stored.is_some_and(|old| shared.is_replaced(&order.key, old));
+            if !lead.is_doomed() && !replaced {
                 shared.store(&order.key, entry.clone());
             }
             tell(&lead, settled(entry, status, None), None, client);

@@ -197,26 +197,38 @@ impl Shared {
     /// Whether something is stored that a fetch which began later, or was quicker, has brought:
     /// fetches of one key may run side by side, and the last to end need not be the newest
     /// (RFC 9111 4: of several suitable answers the most recent one is used).
-    fn is_outrun(&self, key: &Key, entry: &Arc<Entry>, since_mono_ms: u64) -> bool {
-        let newer = |held: &Arc<Entry>| {
-            held.freshness.received_mono_ms > since_mono_ms
+    fn is_outrun(&self, key: &Key, entry: &Entry) -> bool {
+        self.holds(key, |held| {
+            held.freshness.received_mono_ms > entry.freshness.received_mono_ms
                 && (held.is_whole() || !entry.is_whole())
                 && variant::competes(held, entry)
-        };
-        self.memory.peek(key).is_some_and(|(slot, _)| slot.variants.iter().any(newer))
+        })
+    }
+
+    /// Whether another answer has taken the place of `entry` since it was looked up.
+    fn is_replaced(&self, key: &Key, entry: &Entry) -> bool {
+        self.holds(key, |held| {
+            held.freshness.received_mono_ms > entry.freshness.received_mono_ms
+                && held.is_whole()
+                && (held.vary.is_none() || held.vary == entry.vary)
+        })
+    }
+
+    fn holds(&self, key: &Key, wanted: impl Fn(&Entry) -> bool) -> bool {
+        let slot = self.memory.peek(key);
+        slot.is_some_and(|(slot, _)| slot.variants.iter().any(|held| wanted(held)))
     }
 
     /// Puts `entry` into the cache unless a purge since its request was sent hit it.
     fn store(&self, key: &Key, entry: Arc<Entry>) {
-        if !self.is_purged(&entry) && !self.is_outrun(key, &entry, entry.freshness.received_mono_ms)
-        {
+        if !self.is_purged(&entry) && !self.is_outrun(key, &entry) {
             if let Some(disk) = &self.disk {
                 // Chosen by other fields than before: those of the disk would come back when
                 // memory has given this one up, which the disk may not take.
                 let other =
-                    |held: &Arc<Entry>| held.vary != entry.vary && variant::competes(held, &entry);
-                if self.memory.peek(key).is_some_and(|(slot, _)| slot.variants.iter().any(other)) {
-                    disk.remove(key);
+                    |held: &&Arc<Entry>| held.vary != entry.vary && variant::competes(held, &entry);
+                if let Some((slot, _)) = self.memory.peek(key) {
+                    slot.variants.iter().filter(other).for_each(|held| disk.remove_variant(held));
                 }
                 disk.put(entry.clone());
             }

@@ -200,6 +200,12 @@ impl Directory {
             || self.queue.pending(hash).iter().any(|waits| waits.variant() != variant)
     }
 
+    /// Removes one variant of a key: what waits and what is on disk.
+    pub fn remove_variant(&self, hash: u128, variant: u32) {
+        let index = || self.index.remove_variant(print_of(hash), variant);
+        self.queue.remove(hash, variant, || self.is_ready(), index);
+    }
+
     /// The record, or `None` after counting what was wrong with it.
     pub fn judged(
         &self,

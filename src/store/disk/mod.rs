@@ -64,7 +64,7 @@ use self::meta::Run;
 use self::open::take;
 pub use self::options::{AdmitPolicy, DirectoryOptions, Options};
 use self::payload::Payload;
-use self::queue::{Command, Job};
+use self::queue::{ALL_VARIANTS, Command, Job};
 use self::reader::{ReadFault, ReadPool, Record, Wait, read_record};
 pub use self::service::DirectoryStats;
 pub use self::sweep::SweepReport;
@@ -203,8 +203,7 @@ impl Disk {
         {
             dir.counters.writes_shed.one();
             if held {
-                dir.index.remove_variant(print, variant);
-                dir.queue.order(Job::Bury { hash, variant });
+                dir.remove_variant(hash, variant);
             }
         }
     }
@@ -214,7 +213,16 @@ impl Disk {
     pub fn remove(&self, key: &Key) -> bool {
         let Some(member) = self.member(key.hash()) else { return false };
         let (dir, hash) = (&member.dir, key.hash());
-        dir.queue.remove(hash, || dir.is_ready(), || dir.index.remove(print_of(hash)).records > 0)
+        let index = || dir.index.remove(print_of(hash)).records > 0;
+        dir.queue.remove(hash, ALL_VARIANTS, || dir.is_ready(), index)
+    }
+
+    /// Removes the variant that `entry` is, as [`Disk::remove`] does all of them.
+    pub fn remove_variant(&self, entry: &Entry) {
+        let key = Key::new(self.seed, SmallVec::from_slice(&entry.key));
+        if let Some(member) = self.member(key.hash()) {
+            member.dir.remove_variant(key.hash(), meta::variant_of(entry));
+        }
     }
 
     /// Makes everything offered so far durable. False if a directory could not: one that is

@@ -111,29 +111,27 @@ impl WriteQueue {
         true
     }
 
-    /// Removes a key: what waits under it is void, `index` drops what is on disk and says
-    /// whether there was any, and a tombstone is queued if anything may be on disk. With
-    /// `serving` false (asked under the lock) it is remembered for [`WriteQueue::join`].
+    /// Removes a variant of a key or [`ALL_VARIANTS`]: what waits under it is void, `index`
+    /// drops what is on disk and says whether there was any, and a tombstone is queued if
+    /// anything may be on disk. With `serving` false (asked under the lock) it is remembered
+    /// for [`WriteQueue::join`].
     pub fn remove(
         &self,
         hash: u128,
+        variant: u32,
         serving: impl FnOnce() -> bool,
         index: impl FnOnce() -> bool,
     ) -> bool {
         let mut inner = self.inner.lock();
-        let waited = inner.pending.remove(&hash);
-        let waited_any = waited.is_some();
-        for payload in waited.into_iter().flatten() {
-            inner.bytes = inner.bytes.saturating_sub(payload.cost());
-        }
+        let waited = inner.void(hash, variant);
         let held = index();
         if !serving() {
             inner.miss(hash);
-        } else if waited_any || held {
-            inner.jobs.push_back(Job::Bury { hash, variant: ALL_VARIANTS });
+        } else if waited || held {
+            inner.jobs.push_back(Job::Bury { hash, variant });
             self.wake.notify_one();
         }
-        waited_any || held
+        waited || held
     }
 
     /// Queues a job that takes no room.
@@ -265,6 +263,25 @@ impl WriteQueue {
 }
 
 impl Inner {
+    /// Forgets what waits; whether there was any.
+    fn void(&mut self, hash: u128, variant: u32) -> bool {
+        let Some(list) = self.pending.get_mut(&hash) else { return false };
+        let before = list.len();
+        let bytes = &mut self.bytes;
+        list.retain(|payload| {
+            let goes = variant == ALL_VARIANTS || payload.variant() == variant;
+            if goes {
+                *bytes = bytes.saturating_sub(payload.cost());
+            }
+            !goes
+        });
+        let any = list.len() < before;
+        if list.is_empty() {
+            self.pending.remove(&hash);
+        }
+        any
+    }
+
     fn miss(&mut self, hash: u128) {
         if self.missed.len() < MISSED_MAX {
             self.missed.push(hash);
