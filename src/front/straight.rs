@@ -146,7 +146,7 @@ impl<H: Handler> Http1Io<H> {
             match ready!(self.poll_later(cx)) {
                 Onward::Next => {}
                 Onward::Broken => return Poll::Ready(false),
-                Onward::Hyper(asked) => return self.to_hyper(&asked),
+                Onward::Hyper(asked) => return self.hand_over(&asked),
             }
             if !self.held.is_empty() || self.pulse.verdict() != Verdict::Fine {
                 return Poll::Ready(true);
@@ -169,13 +169,13 @@ impl<H: Handler> Http1Io<H> {
                 None if self.is_calm() && asked.is_some_and(|it| self.begin_later(fresh, &it)) => {
                     self.note(&scan);
                 }
-                None => return self.to_hyper(fresh),
+                None => return self.hand_over(fresh),
             }
         }
     }
 
     /// Has `fresh` read again, as hyper's: nothing before it is unfinished.
-    fn to_hyper(&mut self, fresh: &[u8]) -> Poll<bool> {
+    fn hand_over(&mut self, fresh: &[u8]) -> Poll<bool> {
         self.guard = Guard::new(self.guard.limits());
         self.held.extend_from_slice(fresh);
         self.rest = if fresh.is_empty() { Then::Done } else { Then::Alone };

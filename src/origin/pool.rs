@@ -39,6 +39,8 @@ pub struct Shelves {
 #[derive(Debug)]
 struct Shelf {
     owner: Weak<Server>,
+    // Boxed, because it is moved often and a connection is large.
+    #[expect(clippy::vec_box)]
     bare: Vec<Box<Bare>>,
     solo: Vec<Solo>,
     shared: Vec<Shared>,
