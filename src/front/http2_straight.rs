@@ -1,9 +1,9 @@
 //! HTTP/2 requests for what is stored, answered where they were accepted.
 //!
-//! The counterpart of `straight`: no task, no future, no body type. The head goes to h2 and the body after it, shared with the cache. Only a client
-//! whose window is too small for the answer makes it a task, which ends like any other that
-//! the client does not take (`rein`). The handler is told once, with the bytes that h2 may
-//! send and whether those are all.
+//! The counterpart of `straight`: no task, no future, no body type. The head goes to h2 and
+//! the body after it, shared with the cache. Only a client whose window is too small for the
+//! answer makes it a task, which ends like any other that the client does not take (`rein`).
+//! The handler is told once, with the bytes that h2 may send and whether those are all.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -123,8 +123,8 @@ pub trait Handler: Clone + Send + Sync + 'static {
         conn: &Connection,
     ) -> Option<(Response<()>, Self::Ready)>;
 
-    /// Called once for each answer from `ready` or `ready_http2`, with the bytes of its body that are with
-    /// the connection when no more will be, and whether those are all of it.
+    /// Called once for each answer from `ready` or `ready_http2`, with the bytes of its body
+    /// that are with the connection when no more will be, and whether those are all of it.
     fn sent(&self, ready: Self::Ready, asked: &Plain<'_>, conn: &Connection, told: (u64, bool));
 }
 

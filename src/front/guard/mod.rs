@@ -189,8 +189,8 @@ impl Guard {
     }
 
     /// Whether a head that was partial may be judged now that bytes from `seen` on have
-    /// come: its first or last line ends among them, or it is too long. Scanning it again each time a byte
-    /// comes would cost the square of its length.
+    /// come: its first or last line ends among them, or it is too long. Scanning it again
+    /// each time a byte comes would cost the square of its length.
     pub fn may_be_complete(&self, head: &[u8], seen: usize) -> bool {
         // Its first bytes are judged at once, see `head::read`.
         seen < 3
