@@ -91,11 +91,13 @@ pub fn join(slot: Option<&Slot>, entry: Arc<Entry>, variants_max: usize) -> Slot
         None => entry,
     };
     let mut joined = Slot::one(entry.clone());
-    // An answer that varies on nothing matches every request: older ones are never asked
-    // again. A part is no such answer for those who want the whole.
-    let replaces_all = entry.vary.is_none() && entry.is_whole();
-    let older = slot.into_iter().flat_map(|slot| &slot.variants);
-    for old in older.filter(|old| !replaces_all && old.vary != entry.vary) {
+    // An answer that varies on nothing matches every request, and one that varies on other
+    // fields than an older one shows what that lacked: the older is never asked again, and must
+    // not come back when this one is purged. A part is no such answer for those who want the
+    // whole.
+    let replaces =
+        |old: &Entry| old.vary == entry.vary || (entry.is_whole() && competes(old, &entry));
+    for old in slot.into_iter().flat_map(|slot| &slot.variants).filter(|old| !replaces(old)) {
         if joined.variants.len() < variants_max.max(1) {
             joined.variants.push(old.clone());
         }

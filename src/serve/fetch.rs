@@ -216,21 +216,7 @@ async fn land(
         Settlement::Store(storable) => {
             keep(shared, (lead, order), *storable, arrived.body, (status, client)).await;
         }
-        Settlement::Freshen(entry) => {
-            shared.memos.refresh_worked(hash);
-            if order.errand.is_about(&entry) {
-                return confirm_alone(&lead, entry, status, client);
-            }
-            // It speaks of when its request was sent: what judged the entry since judged not it.
-            entry.checked_seq.store(lead.seq(), Ordering::Release);
-            // What has replaced it since it was asked about is newer than what is confirmed.
-            let stored = order.errand.stored();
-            let replaced = stored.is_some_and(|old| shared.is_replaced(&order.key, old));
-            if !lead.is_doomed() && !replaced {
-                shared.store(&order.key, entry.clone());
-            }
-            tell(&lead, settled(entry, status, None), None, client);
-        }
+        Settlement::Freshen(entry) => freshened(shared, &lead, &order, (entry, status), client),
         Settlement::Rescue(entry) => {
             shared.memos.refresh_failed(hash, arrived.received_at);
             let why = Some(Fault::BadGateway("the origin answered with an error"));
@@ -280,6 +266,28 @@ async fn keep(
         Some(whole) => fill::at_once(shared, filling, storable, whole),
         None => Box::pin(fill::fill(shared, filling, storable, body)).await,
     }
+}
+
+/// The origin has confirmed what is stored.
+fn freshened(
+    shared: &Shared,
+    lead: &Lead,
+    order: &Order,
+    (entry, status): (Arc<Entry>, u16),
+    client: Client,
+) {
+    shared.memos.refresh_worked(order.key.hash());
+    if order.errand.is_about(&entry) {
+        return confirm_alone(lead, entry, status, client);
+    }
+    // It speaks of when its request was sent: what judged the entry since judged not it.
+    entry.checked_seq.store(lead.seq(), Ordering::Release);
+    // What has replaced it since it was asked about is newer than what is confirmed.
+    let replaced = order.errand.stored().is_some_and(|old| shared.is_replaced(&order.key, old));
+    if !lead.is_doomed() && !replaced {
+        shared.store(&order.key, entry.clone());
+    }
+    tell(lead, settled(entry, status, None), None, client);
 }
 
 /// What is stored is confirmed to this client alone; the others must ask for themselves.

@@ -192,3 +192,17 @@ fn what_is_purged_while_the_origin_is_asked_about_it_is_neither_confirmed_nor_a_
         assert_ne!(answer.text(), "purged", "answer {asked} of the origin: {}", answer.head);
     }
 }
+
+/// Found by the simulation: the newer answer varies, the older one did not.
+#[test]
+fn what_another_vary_has_replaced_does_not_come_back_when_that_is_purged() {
+    let world = world(|seen| match seen.n {
+        0 => fresh(60, "old"),
+        1 => ok("Cache-Control: max-age=60\r\nVary: X-Kind\r\nSurrogate-Key: t\r\n", "new"),
+        _ => fresh(60, "newest"),
+    });
+    world.node.client().get("/a").expect(200, "old");
+    world.node.client().get_with("/a", "Cache-Control: no-cache\r\n").expect(200, "new");
+    world.purge("{\"tags\": [\"t\"]}");
+    world.node.client().get("/a").expect(200, "newest");
+}

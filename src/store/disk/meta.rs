@@ -26,11 +26,14 @@ pub const VARIANT_BITS: u32 = 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run(pub u64);
 
+/// The fingerprint of what varies on nothing.
+pub const UNVARIED: u32 = 0;
+
 /// Fingerprint of the request fields a response was chosen by: two records of one key
 /// with the same fingerprint are the same variant, the later one counts. A collision
 /// costs one of the two its place, never a wrong answer: `rules` compares the fields.
 pub fn variant_of(entry: &Entry) -> u32 {
-    let Some(vary) = &entry.vary else { return 0 };
+    let Some(vary) = &entry.vary else { return UNVARIED };
     let mut bytes = Vec::new();
     put_vary(&mut bytes, vary);
     (xxh3_64(&bytes) >> (64 - VARIANT_BITS)) as u32

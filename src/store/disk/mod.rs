@@ -60,7 +60,7 @@ pub use self::health::State;
 pub use self::identity::DiskError;
 use self::index::{Place, print_of};
 pub use self::lend::Lent;
-use self::meta::Run;
+use self::meta::{Run, UNVARIED};
 use self::open::take;
 pub use self::options::{AdmitPolicy, DirectoryOptions, Options};
 use self::payload::Payload;
@@ -191,6 +191,11 @@ impl Disk {
             // It answers every request, so the others are never asked again; should it be
             // purged or lost they must not come back in its place.
             self.remove(&key);
+        }
+        // Older than this one, and varying on nothing: it would answer in its place.
+        let unvaried = matches!(why, Offer::Stored) && entry.vary.is_some() && entry.is_whole();
+        if unvaried && dir.index.contains_variant(print, UNVARIED) {
+            dir.remove_variant(hash, UNVARIED);
         }
         if !dir.is_ready() {
             // What is on disk is older than this: it must not come back later.

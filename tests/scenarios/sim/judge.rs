@@ -27,7 +27,7 @@ pub struct Judge {
     pub purges: Vec<(What, bool, u64)>,
     /// URLs that an unsafe request changed, when its answer was given, and when seen.
     changed: Vec<(u8, u64, u64)>,
-    /// The newest reply that was used again for a request: when heard, when seen.
+    /// The newest reply that was used again for a request: when said, when seen.
     newest: HashMap<Asked, (u64, u64)>,
     /// The configuration at each request.
     pub plans: Vec<u8>,
@@ -208,21 +208,22 @@ impl Judge {
         ))
     }
 
-    /// Once a newer reply has been used again, an older one is not. One whose body was still
-    /// on its way had not been stored: if its fetch is overtaken by a purge or by time, it
-    /// never will be.
+    /// Once a newer reply has been used again, an older one is not: newer by when the origin
+    /// said it, which is its date (RFC 9111 4), not by when it was asked. One whose body was
+    /// still on its way had not been stored: if its fetch is overtaken by a purge or by time,
+    /// it never will be.
     fn going_back(&mut self, told: &Told, reply: &Reply) -> Result<(), String> {
         let key = (told.ask.url, told.ask.language, told.ask.kind);
         let newest = self.newest.get(&key);
-        if let Some((heard, _)) =
-            newest.filter(|(heard, seen)| *seen < told.began.0 && reply.heard < *heard)
+        if let Some((said, _)) =
+            newest.filter(|(said, seen)| *seen < told.began.0 && reply.said < *said)
         {
-            return Err(format!("older than one used before (heard at {heard})"));
+            return Err(format!("older than one used before (said at {said})"));
         }
         let whole = reply.whole.load(Ordering::Relaxed);
         let stored = whole > 0 && whole < told.began.0;
-        if stored && newest.is_none_or(|(heard, _)| reply.heard > *heard) {
-            self.newest.insert(key, (reply.heard, told.ended.0));
+        if stored && newest.is_none_or(|(said, _)| reply.said > *said) {
+            self.newest.insert(key, (reply.said, told.ended.0));
         }
         Ok(())
     }

@@ -137,6 +137,15 @@ pub fn always_asked(reply: &Reply) -> bool {
     heeded(&reply.version.profile).word == Some("no-cache")
 }
 
+/// Whether a cache has any use for it: something to show it by, or to ask about it with.
+pub fn of_use(reply: &Reply) -> bool {
+    let profile = &reply.version.profile;
+    let shown = !always_asked(reply)
+        && lifetime_ms(reply, &Plan::default())
+            > u64::from(profile.age.unwrap_or(0)) * 1000 + reply.delay_ms;
+    shareable(reply) && (profile.etag.is_some() || profile.modified || shown)
+}
+
 /// Whether a reload need not ask about it.
 pub fn immutable(reply: &Reply) -> bool {
     heeded(&reply.version.profile).word == Some("immutable")

@@ -26,7 +26,7 @@ use super::law::Plan;
 use super::origin::Origins;
 use super::scene::{Scene, target};
 use super::setup::{self, DISK, MEMORY};
-use super::step::{Ask, Step, URLS, What};
+use super::step::{Ask, DiskFault, Step, URLS, What};
 use crate::support::node::START_MS;
 
 /// Yields without any activity after which the world rests.
@@ -154,6 +154,11 @@ impl World {
             Step::Disk(fault) => {
                 self.platter.set_fault(Some(*fault));
                 self.disk_faulty = 4;
+                if *fault == DiskFault::Syncs {
+                    // A sync that fails gives up a segment, and with it tombstones that an
+                    // earlier one had made durable, until they are written again.
+                    self.judge.synced = 0;
+                }
             }
             Step::PutBack => {
                 if let Some(disk) = &self.node().0.shared().disk
@@ -211,13 +216,11 @@ impl World {
             && reply.status == 200
             && super::law::shareable(reply)
             && !Plan::of(self.plan).passes(ask.url);
-        // Nobody waits for anybody where an answer was not for all lately, whoever got it: it
-        // may have been for a refresh that no client waited for.
+        // Nobody waits for anybody where an answer was of no use to others lately, whoever got
+        // it: it may have been for a refresh that no client waited for.
         let lately = self.scene.clock.now().mono_ms.saturating_sub(121_000);
         let before = facts.replies.iter().any(|reply| {
-            reply.version.url == ask.url
-                && reply.at.mono_ms > lately
-                && !super::law::shareable(reply)
+            reply.version.url == ask.url && reply.at.mono_ms > lately && !super::law::of_use(reply)
         });
         let quiet = quiet && facts.failed.get(&ask.url).is_none_or(|failed| failed.0 < began);
         if quiet && lasting && plain && !before && asked > 2 {
