@@ -79,7 +79,8 @@ impl Member {
         let now = dir.clock.now();
         let entry = meta::decode(&meta, SmallVec::new(), judged, now, dir.run)?;
         let start = place.offset() + header.body_offset() as u64;
-        (*entry.key == *key.text()).then(|| Lent {
+        // What varies must be chosen by the request's fields, which nobody looks at here.
+        (entry.vary.is_none() && *entry.key == *key.text()).then(|| Lent {
             entry: Arc::new(entry),
             dir: Arc::clone(dir),
             segment,
