@@ -34,6 +34,14 @@ pub(super) fn hello(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// A client that lets nothing be sent on a stream: SETTINGS_INITIAL_WINDOW_SIZE 0.
+pub(super) fn shut(address: SocketAddr) -> TcpStream {
+    let mut stream = connect(address);
+    stream.write_all(PREFACE).unwrap();
+    stream.write_all(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).unwrap();
+    stream
+}
+
 /// The error code of the last GOAWAY before the close.
 fn goaway(mut stream: TcpStream) -> Option<u32> {
     let mut all = Vec::new();
@@ -117,10 +125,7 @@ fn a_stream_whose_window_stays_shut_is_reset() {
     let mut options = plain();
     options.deadlines.write_stall = Duration::from_millis(60);
     let (running, address) = start(options);
-    let mut stream = connect(address);
-    stream.write_all(PREFACE).unwrap();
-    // SETTINGS_INITIAL_WINDOW_SIZE 0.
-    stream.write_all(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).unwrap();
+    let mut stream = shut(address);
     stream.write_all(&get_path(1, "/large")).unwrap();
     until("the stall is noticed", || running.stats().http2_stalls == 1);
     drop(stream);
@@ -134,9 +139,7 @@ fn a_window_opened_byte_by_byte_does_not_keep_a_stream() {
     options.deadlines.write_stall = Duration::from_millis(200);
     options.http2.window_updates_per_minute = u32::MAX;
     let (running, address) = start(options);
-    let mut stream = connect(address);
-    stream.write_all(PREFACE).unwrap();
-    stream.write_all(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).unwrap();
+    let mut stream = shut(address);
     stream.write_all(&get_path(1, "/large")).unwrap();
     until("the stall is noticed", || {
         let _ = stream.write_all(&frame(8, 0, 1, &[0, 0, 0, 1]));

@@ -3,7 +3,7 @@
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::http2::{PREFACE, frame, get_path, hello};
+use super::http2::{frame, get_path, hello, shut};
 use super::straight::told;
 use super::*;
 
@@ -88,9 +88,7 @@ fn a_ready_answer_whose_window_stays_shut_is_let_go() {
     let mut options = plain();
     options.deadlines.write_stall = Duration::from_millis(60);
     let (running, address) = start(options);
-    let mut stream = connect(address);
-    stream.write_all(PREFACE).unwrap();
-    stream.write_all(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).unwrap();
+    let mut stream = shut(address);
     let target = "/ready/10/shut";
     stream.write_all(&get_path(1, target)).unwrap();
     until("the stall is noticed", || running.stats().http2_stalls == 1);
