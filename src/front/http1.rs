@@ -273,6 +273,23 @@ pub(super) fn wrote(pulse: &Pulse, polled: &Poll<io::Result<usize>>) {
     }
 }
 
+/// Sends what TLS holds.
+pub(super) fn flush(wire: &mut Wire, pulse: &Pulse, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let polled = Pin::new(wire).poll_flush(cx);
+    flushed(pulse, &polled);
+    polled
+}
+
+/// A client that took all that was held is waited for no more: how long nothing comes after
+/// that is not its fault.
+pub(super) fn flushed(pulse: &Pulse, polled: &Poll<io::Result<()>>) {
+    match polled {
+        Poll::Pending => pulse.write_blocked(),
+        Poll::Ready(Ok(())) => pulse.write_progress(0),
+        Poll::Ready(Err(_)) => {}
+    }
+}
+
 /// Encrypted bytes of one write: a head and a body of 64 KiB leave in one system call.
 const TLS_HOLD: usize = 80 << 10;
 

@@ -22,7 +22,7 @@ use http::{Response, StatusCode};
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
-use super::http1::{Http1Io, wrote};
+use super::http1::{Http1Io, flush, wrote};
 use super::pulse::Pulse;
 use super::wire::Wire;
 use super::{Answering, Handler, Plain};
@@ -239,14 +239,6 @@ impl<B: Body<Data = Bytes> + Unpin> Writing<B> {
         }
         Poll::Ready(Ok(()))
     }
-}
-
-fn flush(wire: &mut Wire, pulse: &Pulse, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    let polled = Pin::new(wire).poll_flush(cx);
-    if polled.is_pending() {
-        pulse.write_blocked();
-    }
-    polled
 }
 
 /// Room for a head.

@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::guard::{Guard, Plain, Scan, Then};
-use super::http1::{Http1Io, wrote};
+use super::http1::{Http1Io, flush, wrote};
 use super::later::Onward;
 use super::pulse::{Phase, Pulse, Upgrade, Verdict};
 use super::send::Coming;
@@ -90,9 +90,11 @@ impl<R: Ready> Underway<R> {
             let own: usize = rest.iter().map(|part| part.len()).sum();
             self.coming.slices(&mut rest, SLICES_MAX);
             let polled = match rest.as_slice() {
+                // More of the body is waited for: what has been taken goes out meanwhile.
                 [] if waiting => {
                     drop(rest);
-                    return waits(wire, pulse, cx);
+                    ready!(flush(wire, pulse, cx))?;
+                    return Poll::Pending;
                 }
                 [] => break,
                 [one] => Pin::new(&mut *wire).poll_write(cx, one),
@@ -108,29 +110,13 @@ impl<R: Ready> Underway<R> {
                 }
             }
         }
-        let polled = Pin::new(wire).poll_flush(cx);
-        if polled.is_pending() {
-            pulse.write_blocked();
-        }
-        polled
+        flush(wire, pulse, cx)
     }
 
     fn end<H: Handler<Ready = R>>(self, asked: &Plain<'_>, to: &Service<H>, complete: bool) {
         let bytes = self.written.saturating_sub(self.head) as u64;
         to.handler.sent(self.ready, asked, &to.conn, (bytes, complete));
     }
-}
-
-/// More of the body is waited for: what has been taken goes out meanwhile.
-fn waits(wire: &mut Wire, pulse: &Pulse, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    match Pin::new(wire).poll_flush(cx) {
-        Poll::Ready(flushed) => {
-            flushed?;
-            pulse.write_progress(0);
-        }
-        Poll::Pending => pulse.write_blocked(),
-    }
-    Poll::Pending
 }
 
 impl<H: Handler> Http1Io<H> {

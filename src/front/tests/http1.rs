@@ -1,6 +1,11 @@
 //! HTTP/1 connections end to end.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+
 use super::*;
+use crate::front::http1::flushed;
+use crate::front::pulse::{Phase, Pulse, Verdict};
 
 const GET: &[u8] = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -146,4 +151,22 @@ fn a_port_in_use_is_an_error_and_not_shared() {
     options.listeners[0].address = address;
     assert!(matches!(Front::bind(options, Vec::new()), Err(FrontError::Bind { .. })));
     running.drain(Duration::from_secs(5));
+}
+
+/// Over TLS the rest of an answer waits below the writes; the client takes it late, but does.
+#[test]
+fn a_client_that_took_all_is_not_blamed_for_what_comes_later() {
+    let now = Arc::new(AtomicU64::new(1));
+    let (pulse, limits) = (Pulse::new(now.clone(), false), Deadlines::default());
+    let stall = limits.write_stall.as_millis() as u64;
+    let judged = || pulse.judge(&limits, &Stats::default());
+    pulse.enter(Phase::Busy);
+    flushed(&pulse, &Poll::Pending);
+    now.fetch_add(stall / 2, Ordering::Relaxed);
+    flushed(&pulse, &Poll::Ready(Ok(())));
+    now.fetch_add(stall, Ordering::Relaxed);
+    assert_eq!(judged(), Verdict::Fine);
+    flushed(&pulse, &Poll::Pending);
+    now.fetch_add(stall + 1, Ordering::Relaxed);
+    assert_eq!(judged(), Verdict::Abort);
 }
