@@ -10,10 +10,10 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::body::Body;
-use super::exchange::Visit;
 use super::pieces::{PieceBody, Segment};
+use super::visit::Visit;
 use crate::rules::entry::{Entry, Extent};
-use crate::rules::outcome::Outcome;
+use crate::rules::outcome::{Outcome, Source};
 use crate::rules::partial;
 use crate::rules::range::{self, Span, Wanted};
 use crate::rules::respond::{self, Dress};
@@ -254,4 +254,11 @@ fn many(
     }
     parts.push(Bytes::from(multipart.closing));
     (multipart.head, Body::parts(parts))
+}
+
+/// Serves a stored entry without asking anybody.
+pub(super) fn hit(visit: &mut Visit, entry: &Arc<Entry>, source: Source) -> Response<Body> {
+    let ttl = entry.freshness.ttl_ms(visit.now).div_euclid(1000);
+    let outcome = Outcome { hit: true, ttl: Some(ttl), source, ..Outcome::default() };
+    stored(visit, entry, outcome)
 }

@@ -23,51 +23,18 @@ use super::Shared;
 use super::body::Body;
 use super::log::Meter;
 use super::routing::{Place, Routing};
+use super::visit::{Sent, Visit, decide};
 use super::{answer, deliver, miss, pass, pieces, purge};
-use crate::base::Now;
 use crate::front::{Answering, Connection, Upload};
 use crate::rules::asked::{Asked, Scheme};
 use crate::rules::door;
-use crate::rules::entry::{Entry, Slot};
+use crate::rules::entry::Slot;
 use crate::rules::fault::Fault;
 use crate::rules::forward;
 use crate::rules::key::{Key, key_of};
 use crate::rules::normalise::normalise;
-use crate::rules::outcome::{Fwd, Outcome, Source};
-use crate::rules::plan::{Plan, Question, plan};
-
-/// The client's body, if there is one.
-pub(super) type Sent = Option<Upload>;
-
-/// What the steps of an exchange share. It is made once and then lent, because it is large:
-/// moving it from step to step was a visible share of the work of a hit.
-pub(super) struct Visit {
-    pub shared: Arc<Shared>,
-    pub routing: Arc<Routing>,
-    pub conn: Arc<Connection>,
-    pub place: Place,
-    pub asked: Asked,
-    /// Hash of the cache key.
-    pub hash: u128,
-    /// Request head, normalised by the site's policy.
-    pub parts: Arc<request::Parts>,
-    /// When the request arrived.
-    pub now: Now,
-    meter: Option<Box<Meter>>,
-}
-
-impl Visit {
-    /// The meter, for the answer's body. There is one answer, so there is one taker.
-    pub fn meter(&mut self) -> Box<Meter> {
-        self.meter.take().unwrap_or_else(|| Meter::start(&self.shared, &self.conn))
-    }
-
-    /// The answer for a fault.
-    pub fn fail(&mut self, fault: Fault) -> Response<Body> {
-        let meter = self.meter();
-        answer::fault(&self.routing.node, fault, meter)
-    }
-}
+use crate::rules::outcome::{Fwd, Source};
+use crate::rules::plan::Plan;
 
 /// What the first look at a request comes to.
 enum First {
@@ -187,10 +154,10 @@ fn act(mut visit: Visit, key: Key, body: Sent, slot: Option<Slot>, source: Sourc
             miss::refresh(&visit, &key, &entry);
             First::later(pieces::hit(visit, key, entry, source))
         }
-        Plan::Hit(entry) => First::Answer(hit(&mut visit, &entry, source)),
+        Plan::Hit(entry) => First::Answer(deliver::hit(&mut visit, &entry, source)),
         Plan::StaleHit(entry) => {
             miss::refresh(&visit, &key, &entry);
-            First::Answer(hit(&mut visit, &entry, source))
+            First::Answer(deliver::hit(&mut visit, &entry, source))
         }
         Plan::Pass(fwd) => First::later(pass::pass(visit, key, body, fwd)),
         Plan::Refuse(fault) => First::Answer(visit.fail(fault)),
@@ -234,22 +201,4 @@ fn receive(
     }
     let place = routing.place(&asked).ok_or(Fault::Misdirected)?;
     Ok((asked, place))
-}
-
-pub(super) fn decide(visit: &Visit, has_body: bool, slot: Option<&Slot>) -> Plan {
-    let question = Question {
-        method: &visit.parts.method,
-        headers: &visit.parts.headers,
-        has_body,
-        policy: visit.place.policy(),
-        now: visit.now,
-    };
-    plan(&question, slot)
-}
-
-/// Serves a stored entry without asking anybody.
-pub(super) fn hit(visit: &mut Visit, entry: &Arc<Entry>, source: Source) -> Response<Body> {
-    let ttl = entry.freshness.ttl_ms(visit.now).div_euclid(1000);
-    let outcome = Outcome { hit: true, ttl: Some(ttl), source, ..Outcome::default() };
-    deliver::stored(visit, entry, outcome)
 }

@@ -8,86 +8,24 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::{HeaderValue, Request, header, request, response};
+use http::response;
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::ask;
 use super::carry::Carry;
 use super::fill;
 use super::flights::{Lead, Progress};
-use super::interim;
+use super::order::{Client, Errand, Landing, Order, Relayed, tell};
 use super::pieces;
-use super::routing::{Place, Routing};
 use crate::base::Now;
-use crate::front::Connection;
-use crate::origin::{Answer, Framing, OriginBody, Outgoing};
-use crate::rules::asked::Asked;
+use crate::origin::{Framing, OriginBody};
 use crate::rules::entry::Entry;
 use crate::rules::fault::Fault;
-use crate::rules::forward::{self, Purpose};
-use crate::rules::key::Key;
 use crate::rules::settle::{self, AnswerHead, FillRequest, Settlement, Storable, Uncacheable};
-use crate::store::spool::Reader;
-use crate::store::window;
 
 /// Only the end of the connection ends the body, so that a cut looks like an end.
 const UNENDED: Uncacheable = Uncacheable { reason: "close-delimited", remember: true };
-
-/// Everything a fetch needs, owned.
-#[derive(Clone)]
-pub(super) struct Order {
-    pub routing: Arc<Routing>,
-    pub place: Place,
-    pub key: Key,
-    pub asked: Asked,
-    /// The client's request head, normalised.
-    pub parts: Arc<request::Parts>,
-    pub conn: Arc<Connection>,
-    /// Why the origin is asked.
-    pub errand: Errand,
-}
-
-/// Why the origin is asked.
-#[derive(Clone)]
-pub(super) enum Errand {
-    /// Nothing usable is stored: the whole representation.
-    Fill,
-    /// Nothing usable is stored and a range is wanted: just that.
-    FillRange {
-        /// What is asked for.
-        range: HeaderValue,
-        /// And on which condition.
-        if_range: Option<HeaderValue>,
-    },
-    /// Is this still good?
-    Revalidate(Arc<Entry>),
-    /// The missing rest of a stored part.
-    Complete(Arc<Entry>),
-}
-
-/// What the client that leads gets.
-pub(super) enum Landing {
-    /// The same as the followers; with a reader if a body streams.
-    Known(Progress, Option<Reader>),
-    /// A large object, with a reader of the run that has just begun.
-    Pieces { manifest: Arc<Entry>, status: u16, hold: window::Reader },
-    /// An answer that is for this client alone.
-    Relay(Box<Relayed>),
-}
-
-/// An answer of the origin that is not stored.
-pub(super) struct Relayed {
-    pub head: response::Parts,
-    pub body: OriginBody,
-    pub requested_at: Now,
-    pub received_at: Now,
-    pub why: Uncacheable,
-    /// The cookie that keeps the client with its server.
-    pub stick: Option<String>,
-}
-
-/// The client that waits for the fetch, if there is one.
-pub(super) type Client = Option<oneshot::Sender<Landing>>;
 
 /// Starts the fetch and waits for what the leading client gets; the fetch goes on without it.
 pub(super) async fn lead(shared: &Arc<Shared>, lead: Lead, order: Order) -> Landing {
@@ -104,46 +42,11 @@ pub(super) fn refresh(shared: &Arc<Shared>, lead: Lead, order: Order) {
     tokio::spawn(async move { run(&shared, lead, order, None).await });
 }
 
-/// Tells the followers, and the client that leads.
-pub(super) fn tell(lead: &Lead, progress: Progress, reader: Option<Reader>, client: Client) {
-    lead.publish(progress.clone());
-    if let Some(client) = client {
-        // A client that has left is no reason to stop.
-        let _ = client.send(Landing::Known(progress, reader));
-    }
-}
-
-impl Errand {
-    /// The stored entry it is about.
-    pub fn stored(&self) -> Option<&Arc<Entry>> {
-        match self {
-            Errand::Fill | Errand::FillRange { .. } => None,
-            Errand::Revalidate(entry) | Errand::Complete(entry) => Some(entry),
-        }
-    }
-
-    /// Whether it is about this very entry.
-    fn is_about(&self, entry: &Arc<Entry>) -> bool {
-        self.stored().is_some_and(|stored| Arc::ptr_eq(stored, entry))
-    }
-
-    fn purpose(&self) -> Purpose<'_> {
-        match self {
-            Errand::Fill => Purpose::Fill,
-            Errand::FillRange { range, if_range } => {
-                Purpose::FillRange { range, if_range: if_range.as_ref() }
-            }
-            Errand::Revalidate(entry) => Purpose::Revalidate(entry),
-            Errand::Complete(entry) => Purpose::Complete(entry),
-        }
-    }
-}
-
 async fn run(shared: &Arc<Shared>, lead: Lead, mut order: Order, client: Client) {
     // Twice at most: an answer that fits nothing we have is asked for again, plainly.
     for _ in 0..2 {
         let requested_at = shared.clock.now();
-        let (sent_range, answer) = ask(shared, &order).await;
+        let (sent_range, answer) = ask::ask(shared, &order).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(fault) => return failed(shared, &lead, &order, fault, client),
@@ -326,29 +229,4 @@ fn failed(shared: &Shared, lead: &Lead, order: &Order, fault: Fault, client: Cli
         None => Progress::Failed(fault),
     };
     tell(lead, progress, None, client);
-}
-
-/// Sends the request. Also returns the `Range` that went with it.
-pub(super) async fn ask(
-    shared: &Shared,
-    order: &Order,
-) -> (Option<HeaderValue>, Result<Answer, Fault>) {
-    let forwarded = forward::forward(
-        &order.parts,
-        &order.asked,
-        &order.place.site,
-        order.errand.purpose(),
-        &order.routing.hop(order.conn.peer),
-    );
-    let range = forwarded.headers.get(header::RANGE).cloned();
-    let Some(group) = order.routing.origin(&order.place.site.origin) else {
-        return (range, Err(Fault::BadGateway("the site's origin is not configured")));
-    };
-    let conn = &order.conn;
-    let body = interim::pass_on(Outgoing::empty(), &order.parts, conn);
-    let request = Request::from_parts(forwarded, body);
-    let context = order.routing.send_context(&order.key, conn.peer, conn.local);
-    let answer = group.send(request, &context).await;
-    shared.asked(&order.place.site.origin, &answer);
-    (range, answer.map_err(|fault| fault.fault()))
 }

@@ -15,8 +15,8 @@ use http_body::Body as _;
 use smallvec::SmallVec;
 
 use super::Shared;
-use super::fetch::{Client, tell};
 use super::flights::{Lead, Progress};
+use super::order::{Client, tell};
 use super::pieces;
 use crate::origin::OriginBody;
 use crate::rules::entry::Entry;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::header;
 
-use super::exchange::{Visit, decide};
 use super::flights::{Flight, Progress};
+use super::visit::{Visit, decide};
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::ledger::Verdict;
 use crate::rules::plan::Plan;

@@ -7,10 +7,11 @@ use http::{HeaderValue, Method, Response, header, request};
 
 use super::Shared;
 use super::body::Body;
-use super::exchange::{Visit, decide, hit};
-use super::fetch::{self, Errand, Landing, Order};
+use super::fetch;
 use super::flights::{FlightId, Joined, Progress};
 use super::follow::{Use, follow, usable};
+use super::order::{Errand, Landing, Order};
+use super::visit::{Visit, decide};
 use super::{answer, deliver, pass, pieces};
 use crate::base::Now;
 use crate::rules::entry::{Entry, Slot};
@@ -176,7 +177,7 @@ fn is_early(key: &Key, entry: &Entry, now: Now) -> bool {
 async fn stored(mut visit: Visit, key: Key, entry: Arc<Entry>, source: Source) -> Response<Body> {
     match entry.in_pieces() {
         true => Box::pin(pieces::hit(visit, key, entry, source)).await,
-        false => hit(&mut visit, &entry, source),
+        false => deliver::hit(&mut visit, &entry, source),
     }
 }
 

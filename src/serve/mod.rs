@@ -4,6 +4,7 @@
 //! four meet in the order that `exchange` shows.
 
 mod answer;
+mod ask;
 pub mod body;
 mod carry;
 mod deliver;
@@ -16,6 +17,7 @@ mod interim;
 mod log;
 mod memo;
 mod miss;
+mod order;
 mod pass;
 mod pieces;
 mod purge;
@@ -23,6 +25,7 @@ mod routing;
 mod straight;
 mod straight_pieces;
 mod upgrade;
+mod visit;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};

@@ -11,8 +11,8 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::body::{self, Body};
-use super::exchange::{Sent, Visit};
-use super::fetch::Relayed;
+use super::order::Relayed;
+use super::visit::{Sent, Visit};
 use super::{answer, interim, upgrade};
 use crate::base::Now;
 use crate::front::BrokenBody;

@@ -13,7 +13,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, request};
 
 use super::Shared;
-use super::fetch::{Errand, Order};
+use super::order::{Errand, Order};
 use super::pieces::{self, PieceBody};
 use super::routing::{Place, Routing};
 use crate::front::{Connection, Plain};

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 
 use super::answer;
 use super::body::Body;
-use super::exchange::Visit;
+use super::visit::Visit;
 use crate::rules::fault::Fault;
 use crate::rules::list;
 use crate::rules::outcome::Outcome;

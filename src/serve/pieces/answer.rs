@@ -17,8 +17,8 @@ use crate::rules::pieces::{self, PIECE};
 use crate::rules::plan::Plan;
 use crate::rules::range::Span;
 use crate::serve::body::Body;
-use crate::serve::exchange::{Visit, decide};
-use crate::serve::fetch::{Errand, Order};
+use crate::serve::order::{Errand, Order};
+use crate::serve::visit::{Visit, decide};
 use crate::serve::{Shared, answer as own, deliver, miss, pass};
 use crate::store::window::{Broken, Reader};
 

@@ -18,8 +18,8 @@ use crate::rules::pieces::{self, Grid};
 use crate::rules::range::{self, Span, Wanted};
 use crate::rules::settle::Storable;
 use crate::serve::Shared;
-use crate::serve::fetch::{Client, Errand, Landing, Order};
 use crate::serve::flights::{Lead, Progress};
+use crate::serve::order::{Client, Errand, Landing, Order};
 use crate::store::landed::land;
 use crate::telemetry::Count;
 

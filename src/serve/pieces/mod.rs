@@ -33,7 +33,7 @@ pub(super) use reader::{PieceBody, Segment};
 pub(super) use table::Runs;
 
 use super::Shared;
-use super::fetch::Order;
+use super::order::Order;
 use crate::rules::entry::Entry;
 use crate::rules::key::Key;
 use crate::rules::ledger::Verdict;

@@ -17,8 +17,9 @@ use crate::rules::pieces::{self, Answered, PIECE};
 use crate::rules::range::Span;
 use crate::rules::settle::{AnswerHead, FillRequest};
 use crate::rules::storable::storable;
-use crate::serve::fetch::{self, Errand};
+use crate::serve::ask;
 use crate::serve::fill::Held;
+use crate::serve::order::{self, Errand};
 use crate::store::landed::land;
 use crate::store::window::{Broken, Room};
 use crate::telemetry::Count;
@@ -37,7 +38,7 @@ pub(super) async fn fetch(ask: Arc<Ask>, mut run: Run, wanted: Span) {
         let mut order = ask.order.clone();
         order.errand = errand(&ask, wanted, whole);
         let requested_at = shared.clock.now();
-        let (range, answer) = fetch::ask(shared, &order).await;
+        let (range, answer) = ask::ask(shared, &order).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(fault) => return run.fail(Broken::Fault(fault)),
@@ -85,7 +86,7 @@ fn errand(ask: &Ask, wanted: Span, whole: bool) -> Errand {
 /// Whether the rules of storing (RFC 9111 3) allow others to read it.
 fn may_be_shared(
     ask: &Ask,
-    order: &fetch::Order,
+    order: &order::Order,
     (range, head): (Option<HeaderValue>, &response::Parts),
     requested_at: Now,
 ) -> bool {
