@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Disk hits that sit in the page cache: Brink against nginx, bytes per CPU-second.
 
-    benches/peers/disk.py [--rounds 3] [--seconds 3] [--brink target/release/brink]
+    benches/peers/disk.py [--rounds 3] [--seconds 3] [--ports 0]
+                          [--brink target/release/brink]
 
 Both stand before the same origin and have everything on disk. nginx is a caching proxy with
 sendfile (its cache lives on disk and in the page cache). Brink's memory tier is so small that
@@ -40,7 +41,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--brink", default=os.path.join(run.ROOT, "target/release/brink"))
+    parser.add_argument("--ports", type=int, default=0, help="moves all ports by this much")
     options = parser.parse_args()
+    servers.shift(options.ports)
     work = tempfile.mkdtemp(prefix="brink-disk-")
     files = run.make_files(work)
     with open(os.path.join(files, "10m"), "rb") as all_of_it, \

@@ -14,17 +14,18 @@ its own, which needs root; the only proof here that does.
 import argparse
 import http.client
 import http.server
-import json
 import os
 import random
 import shutil
-import socket
+import signal
 import socketserver
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+
+from program import Node
 
 BODY = 100_000
 NOISE = random.Random(3).randbytes(BODY * 2)
@@ -54,80 +55,24 @@ class Threads(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def run(*command):
     subprocess.run(command, check=True)
 
 
-class Node:
-    """The program with one disk directory of 256 MiB at most."""
+def make(image, mount):
+    """A new file system in a file, mounted."""
+    with open(image, "wb") as out:
+        out.truncate(160 << 20)
+    run("mkfs.ext4", "-q", "-F", image)
+    run("mount", "-o", "loop", image, mount)
 
-    def __init__(self, brink, work, store, origin):
-        self.port, self.admin_port = free_port(), free_port()
-        config, self.log = os.path.join(work, "node.toml"), os.path.join(work, "log")
-        with open(config, "w") as out:
-            out.write(f"""
-[[listen]]
-addr = "127.0.0.1:{self.port}"
-[node]
-confine = false
-[memory]
-capacity = "1MiB"
-[disk]
-admit = "all"
-segment = "4MiB"
-[[disk.directory]]
-path = "{store}"
-capacity = "256MiB"
-[admin]
-addr = "127.0.0.1:{self.admin_port}"
-token_file = "{work}/token"
-[log]
-access = "off"
-[[origin]]
-name = "app"
-servers = ["http://127.0.0.1:{origin}"]
-[[site]]
-origin = "app"
-""")
-        self.process = subprocess.Popen([brink, "run", "--config", config],
-                                        stderr=open(self.log, "w"))
-        self.until("the disk has joined", lambda: self.state() == "ready")
 
-    def until(self, what, holds):
-        for _ in range(1_200):
-            try:
-                if holds():
-                    return
-            except OSError:
-                pass
-            time.sleep(0.05)
-        raise SystemExit(f"in vain: {what}\n{open(self.log).read()}")
+class Asked(Node):
+    """The program with one disk directory of 256 MiB at most, somewhere on a mount."""
 
-    def admin(self, method, path, sent=None):
-        with open(os.path.join(os.path.dirname(self.log), "token")) as file:
-            token = file.read().split()[-1]
-        wire = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=30)
-        fields = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        wire.request(method, path, sent and json.dumps(sent), fields)
-        answer = wire.getresponse()
-        text = answer.read().decode()
-        wire.close()
-        return answer.status, text
-
-    def disk(self):
-        return json.loads(self.admin("GET", "/v1/disk")[1])["directories"][0]
-
-    def state(self):
-        return self.disk()["state"]
-
-    def count(self, name):
-        return self.disk()["counters"][name]
+    def __init__(self, brink, work, origin, store):
+        super().__init__(brink, work, origin, "1MiB", "256MiB",
+                         'admit = "all"\nsegment = "4MiB"', "confine = false", store)
 
     def ask(self, names):
         """Every answer is right; how many were hits."""
@@ -188,9 +133,9 @@ def read_only(node, mount, image):
     refused = purge()
     assert refused >= 500, "a purge that cannot be kept is not acknowledged"
     # The ledger of purges, in the first directory, is the one file that stays open.
+    # So the old file system lives on, and the new one needs a device of its own.
     run("umount", "--lazy", mount)
-    run("mkfs.ext4", "-q", "-F", image)
-    run("mount", "-o", "loop", image, mount)
+    make(image + "-new", mount)
     node.admin("PUT", "/v1/disk", {"directory": f"{mount}/store", "state": "ready"})
     node.until("it is back", lambda: node.state() == "ready")
     node.ask(range(100))
@@ -219,18 +164,14 @@ def main():
         if prove is full:
             run("mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", mount)
         else:
-            with open(image, "wb") as out:
-                out.truncate(160 << 20)
-            run("mkfs.ext4", "-q", "-F", image)
-            run("mount", "-o", "loop", image, mount)
-        node = Node(options.brink, work, f"{mount}/store", origin.server_port)
+            make(image, mount)
+        node = Asked(options.brink, work, origin.server_port, f"{mount}/store")
         try:
+            node.start()
             prove(node, *((mount,) if prove is full else (mount, image)))
-            node.process.terminate()
-            assert node.process.wait() == 0
+            assert node.stop() == 0
         finally:
-            node.process.kill()
-            node.process.wait()
+            node.stop(signal.SIGKILL)
             subprocess.run(["umount", mount], check=False)
             shutil.rmtree(work, ignore_errors=True)
 

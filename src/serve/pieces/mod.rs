@@ -39,7 +39,7 @@ pub(super) use table::Runs;
 
 use super::Shared;
 use super::fetch::Order;
-use crate::rules::entry::Entry;
+use crate::rules::entry::{Entry, weight_of};
 use crate::rules::key::Key;
 use crate::rules::ledger::Verdict;
 use crate::rules::pieces::{self, Grid};
@@ -87,7 +87,8 @@ impl Ask {
     fn lent(&self, n: u64) -> Option<Lent> {
         let shared = &self.shared;
         let disk = shared.disk.as_ref()?;
-        if shared.memory.is_worth_trying(pieces::PIECE) {
+        // What it weighs with all that comes with it: a tier that is just too small takes none.
+        if shared.memory.is_worth_trying(weight_of(0, pieces::PIECE)) {
             return None;
         }
         let lent = disk.lend(&self.key(n))?;
