@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Real file systems that fail under the running node: full, turned read-only, gone.
+"""Real file systems that fail under the running node: full, turned read-only, gone, slow.
 
     sudo tests/proof/devices.py [--brink target/release/brink]
 
@@ -7,6 +7,7 @@ A tmpfs smaller than the limit of its directory (ENOSPC for real): what it holds
 over. The same one filled by somebody else: writes are shed and come back. An ext4 on a loop
 device that is shut down under the node, as the kernel does after errors (EROFS on writes):
 taken out, said in log, metrics and readiness, put back with a fresh file system in its place.
+One that gives and takes 2 MB a second (Debian's bindfs): writes are shed, requests are not.
 All the while every request is answered with 200 and the right bytes. Mounts in a namespace of
 its own, which needs root; the only proof here that does.
 """
@@ -70,9 +71,9 @@ def make(image, mount):
 class Asked(Node):
     """The program with one disk directory of 256 MiB at most, somewhere on a mount."""
 
-    def __init__(self, brink, work, origin, store):
-        super().__init__(brink, work, origin, "1MiB", "256MiB",
-                         'admit = "all"\nsegment = "4MiB"', "confine = false", store)
+    def __init__(self, brink, work, origin, store, memory, more):
+        super().__init__(brink, work, origin, memory, "256MiB",
+                         f'admit = "all"\nsegment = "4MiB"\n{more}', "confine = false", store)
 
     def ask(self, names):
         """Every answer is right; how many were hits."""
@@ -113,7 +114,7 @@ def full(node, mount):
     node.until("writes resume", lambda: node.count("written") > written + 100)
 
 
-def read_only(node, mount, image):
+def read_only(node, mount):
     node.ask(range(300))
     run("mount", "-o", "remount,abort", mount)
     name = iter(range(10_000, 1_000_000))
@@ -135,7 +136,7 @@ def read_only(node, mount, image):
     # The ledger of purges, in the first directory, is the one file that stays open.
     # So the old file system lives on, and the new one needs a device of its own.
     run("umount", "--lazy", mount)
-    make(image + "-new", mount)
+    make(mount + "-new", mount)
     node.admin("PUT", "/v1/disk", {"directory": f"{mount}/store", "state": "ready"})
     node.until("it is back", lambda: node.state() == "ready")
     node.ask(range(100))
@@ -144,6 +145,49 @@ def read_only(node, mount, image):
     print(f"purge meanwhile: {refused}; put back on a new file system: {hits} hits of 100, "
           f"purge {purge()}")
     assert hits > 90
+
+
+def slow(node, _mount):
+    node.ask(range(40))
+    node.until("all is written", lambda: node.disk()["queued_bytes"] == 0)
+    shed, over, times, waiting = node.count("writes_shed"), threading.Event(), [], []
+
+    def in_memory():
+        while not over.is_set():
+            began = time.monotonic()
+            node.ask([0])
+            times.append(time.monotonic() - began)
+            waiting.append(node.disk()["queued_bytes"])
+
+    beside = threading.Thread(target=in_memory)
+    beside.start()
+    began = time.monotonic()
+    node.ask(range(1_000, 2_500))
+    took = time.monotonic() - began
+    old = node.ask(range(1, 40))
+    over.set()
+    beside.join()
+    shed, times = node.count("writes_shed") - shed, sorted(times)
+    print(f"a disk of 2 MB a second each way: 150 MB of new objects in {took:.1f} s, all right, "
+          f"{shed} writes shed, at most {max(waiting) >> 10} KiB waiting; {old} of 39 old "
+          f"ones from disk; one object in memory all the while, connection included: median "
+          f"{times[len(times) // 2] * 1e3:.1f} ms, p99 {times[len(times) * 99 // 100] * 1e3:.1f} ms, "
+          f"at most {times[-1] * 1e3:.0f} ms in {len(times)}; state {node.state()}")
+    assert shed > 500 and max(waiting) <= 8 << 20 and node.state() == "ready" and took < 30
+
+
+def prepare(prove, work, mount):
+    """Mounts what is to fail; memory of the node and further lines of its disk."""
+    if prove is full:
+        run("mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", mount)
+    elif prove is read_only:
+        make(os.path.join(work, "image"), mount)
+    else:
+        fast = os.path.join(work, "fast")
+        os.mkdir(fast)
+        run("bindfs", "--read-rate=2M", "--write-rate=2M", fast, mount)
+        return "16MiB", 'queue_max = "4MiB"'
+    return "1MiB", ""
 
 
 def main():
@@ -157,18 +201,15 @@ def main():
         os.execvp("unshare", ["unshare", "-m", sys.executable] + sys.argv)
     origin = Threads(("127.0.0.1", 0), Origin)
     threading.Thread(target=origin.serve_forever, daemon=True).start()
-    for prove in (full, read_only):
+    for prove in (full, read_only, slow):
         work = tempfile.mkdtemp(prefix="brink-devices-")
-        mount, image = os.path.join(work, "mount"), os.path.join(work, "image")
+        mount = os.path.join(work, "mount")
         os.mkdir(mount)
-        if prove is full:
-            run("mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", mount)
-        else:
-            make(image, mount)
-        node = Asked(options.brink, work, origin.server_port, f"{mount}/store")
+        settings = prepare(prove, work, mount)
+        node = Asked(options.brink, work, origin.server_port, f"{mount}/store", *settings)
         try:
             node.start()
-            prove(node, *((mount,) if prove is full else (mount, image)))
+            prove(node, mount)
             assert node.stop() == 0
         finally:
             node.stop(signal.SIGKILL)
