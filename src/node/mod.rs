@@ -63,6 +63,11 @@ pub struct Node {
 impl Node {
     /// Binds, builds and serves. Nothing is accepted before everything is ready.
     pub fn start(config: &Config, clock: Clock) -> Result<Node, NodeError> {
+        Self::start_with(config, clock, &Seams::default())
+    }
+
+    /// The same with something of the caller's in place of the world outside, until a reload.
+    pub fn start_with(config: &Config, clock: Clock, seams: &Seams) -> Result<Node, NodeError> {
         let background = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(BACKGROUND_THREADS)
             .thread_name("brink-background")
@@ -82,7 +87,7 @@ impl Node {
         if let Some(taken) = &mut taken {
             taken.store().map_err(&failed)?;
         }
-        let built = build::build(config, clock, &Seams::default())?;
+        let built = build::build(config, clock, seams)?;
         let shared = Arc::new(built.shared);
         watch(&background, &shared.routing.load());
         let lending = staff::Lending {

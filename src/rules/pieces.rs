@@ -30,6 +30,11 @@ use bytes::Bytes;
 /// Bytes of a piece; the last one of an object may be shorter.
 pub const PIECE: u64 = 1 << 20;
 
+/// What a reader who has just begun is asked for ahead, and one who has read on for long.
+/// Whoever leaves has cost at most about as much again as he has read.
+const STRIDE_MIN: u64 = 2 << 20;
+const STRIDE_MAX: u64 = 32 << 20;
+
 /// Between key text and version in a piece's key; no request target contains it.
 const MARK: u8 = b' ';
 
@@ -69,15 +74,36 @@ pub fn floor(offset: u64) -> u64 {
     offset / PIECE * PIECE
 }
 
+/// How much of `wanted` to ask an origin for at once, after `read` bytes in a row: whole
+/// pieces, and all of it if little would be left.
+pub fn stride(wanted: Span, read: u64) -> Span {
+    let most = floor(read).clamp(STRIDE_MIN, STRIDE_MAX);
+    if wanted.len() <= most + most / 2 {
+        return wanted;
+    }
+    Span { last: floor(wanted.first.saturating_add(most)).saturating_sub(1), ..wanted }
+}
+
+/// How much of a range of something unknown to ask for: what is not longer than this is not
+/// kept in pieces, so that it comes in one answer.
+pub fn first_stride(pieces_from: u64) -> u64 {
+    floor(pieces_from.saturating_add(PIECE - 1)).max(STRIDE_MIN)
+}
+
 /// The value of `Range` to ask for when a client wants `spec` of something of unknown
-/// length: whole pieces where it says where it lies.
-pub fn widened(spec: Spec) -> Option<HeaderValue> {
+/// length: whole pieces where it says where it lies, and `most` bytes of it (a multiple of
+/// [`PIECE`]), if that is given.
+pub fn widened(spec: Spec, most: Option<u64>) -> Option<HeaderValue> {
+    let end = |first: u64| most.map(|most| first.saturating_add(most - 1));
     let text = match spec {
         Spec::Closed(first, last) => {
-            let last = floor(last).saturating_add(PIECE - 1);
-            format!("bytes={}-{last}", floor(first))
+            let (first, last) = (floor(first), floor(last).saturating_add(PIECE - 1));
+            format!("bytes={first}-{}", end(first).map_or(last, |end| end.min(last)))
         }
-        Spec::From(first) => format!("bytes={}-", floor(first)),
+        Spec::From(first) => {
+            let first = floor(first);
+            end(first).map_or(format!("bytes={first}-"), |end| format!("bytes={first}-{end}"))
+        }
         Spec::Suffix(length) => format!("bytes=-{length}"),
     };
     HeaderValue::try_from(text).ok()

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::response;
+use http::{Method, response};
 use tokio::sync::oneshot;
 
 use super::Shared;
@@ -22,6 +22,7 @@ use crate::base::Now;
 use crate::origin::{Framing, OriginBody};
 use crate::rules::entry::Entry;
 use crate::rules::fault::Fault;
+use crate::rules::partial;
 use crate::rules::settle::{self, AnswerHead, FillRequest, Settlement, Storable, Uncacheable};
 
 /// Only the end of the connection ends the body, so that a cut looks like an end.
@@ -158,6 +159,11 @@ async fn keep(
     if let Some(total) = storable.large(order.place.policy()) {
         let found = pieces::Found { lead, status, client, storable, total, body };
         return Box::pin(pieces::begin(shared, order, found)).await;
+    }
+    if status == 206 && partial::cut(&Method::GET, &order.parts.headers, storable.extent).is_none()
+    {
+        // Of a long range the beginning was asked for, and this one cannot be continued.
+        shared.memos.remember_whole_only(order.key.hash(), shared.clock.now());
     }
     let policy = order.place.policy();
     let (limit, pieces_from) = (policy.object_max, policy.pieces_from);

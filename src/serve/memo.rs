@@ -68,7 +68,8 @@ impl Memos {
             && self.uncacheable.get(&key).is_some_and(|until| now.mono_ms < until)
     }
 
-    /// Remembers that the origin gives this version of a large object only whole.
+    /// Remembers that the origin gives this version of a large object only whole, or that a
+    /// range of what has this key must not be cut.
     pub fn remember_whole_only(&self, version: u128, now: Now) {
         self.whole_only.insert(version, now.mono_ms + WHOLE_ONLY_MS);
     }

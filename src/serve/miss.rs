@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Response, header, request};
+use http::{HeaderValue, Method, Response, header};
 
 use super::Shared;
 use super::body::Body;
@@ -41,7 +41,7 @@ pub(super) async fn miss(
     wanting: Plan,
     source: Source,
 ) -> Response<Body> {
-    let Some((mut errand, fwd)) = errand(&visit, wanting) else {
+    let Some((mut errand, fwd)) = errand(&visit, &key, wanting) else {
         return visit.fail(Fault::Internal);
     };
     let shared = visit.shared.clone();
@@ -181,21 +181,26 @@ async fn stored(mut visit: Visit, key: Key, entry: Arc<Entry>, source: Source) -
     }
 }
 
-fn errand(visit: &Visit, wanting: Plan) -> Option<(Errand, Fwd)> {
+fn errand(visit: &Visit, key: &Key, wanting: Plan) -> Option<(Errand, Fwd)> {
     match wanting {
         Plan::Revalidate { entry, fwd } => Some((Errand::Revalidate(entry), fwd)),
         Plan::Complete { entry } => Some((Errand::Complete(entry), Fwd::Partial)),
         Plan::Miss(fwd) => Some((Errand::Fill, fwd)),
-        Plan::MissRange(fwd) => Some((fill_range(&visit.parts), fwd)),
+        Plan::MissRange(fwd) => Some((fill_range(visit, key), fwd)),
         Plan::Hit(_) | Plan::StaleHit(_) | Plan::Pass(_) | Plan::Refuse(_) => None,
     }
 }
 
-/// The range that the client wants, grown to whole pieces, on the client's own condition.
-fn fill_range(parts: &request::Parts) -> Errand {
+/// The range that the client wants, grown to whole pieces, on the client's own condition. Of a
+/// long one the beginning, because he may leave before its end: if the object turns out to be
+/// kept in pieces the rest follows as it is read.
+fn fill_range(visit: &Visit, key: &Key) -> Errand {
+    let parts = &visit.parts;
     let specs = range::asked(&parts.method, &parts.headers);
+    let uncut = visit.shared.memos.is_whole_only(key.hash(), visit.now);
+    let most = rules_pieces::first_stride(visit.place.policy().pieces_from);
     let range = match specs.as_deref() {
-        Some([spec]) => rules_pieces::widened(*spec),
+        Some([spec]) => rules_pieces::widened(*spec, (!uncut).then_some(most)),
         _ => None,
     };
     let if_range = parts.headers.get(header::IF_RANGE).cloned();

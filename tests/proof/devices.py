@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Real file systems that fail under the running node: full, turned read-only, gone.
+"""Real file systems that fail under the running node: full, turned read-only, gone, slow.
 
     sudo tests/proof/devices.py [--brink target/release/brink]
 
@@ -7,6 +7,7 @@ A tmpfs smaller than the limit of its directory (ENOSPC for real): what it holds
 over. The same one filled by somebody else: writes are shed and come back. An ext4 on a loop
 device that is shut down under the node, as the kernel does after errors (EROFS on writes):
 taken out, said in log, metrics and readiness, put back with a fresh file system in its place.
+One that gives and takes 2 MB a second (Debian's bindfs): writes are shed, requests are not.
 All the while every request is answered with 200 and the right bytes. Mounts in a namespace of
 its own, which needs root; the only proof here that does.
 """
@@ -14,17 +15,18 @@ its own, which needs root; the only proof here that does.
 import argparse
 import http.client
 import http.server
-import json
 import os
 import random
 import shutil
-import socket
+import signal
 import socketserver
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+
+from program import Node
 
 BODY = 100_000
 NOISE = random.Random(3).randbytes(BODY * 2)
@@ -54,80 +56,24 @@ class Threads(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def run(*command):
     subprocess.run(command, check=True)
 
 
-class Node:
-    """The program with one disk directory of 256 MiB at most."""
+def make(image, mount):
+    """A new file system in a file, mounted."""
+    with open(image, "wb") as out:
+        out.truncate(160 << 20)
+    run("mkfs.ext4", "-q", "-F", image)
+    run("mount", "-o", "loop", image, mount)
 
-    def __init__(self, brink, work, store, origin):
-        self.port, self.admin_port = free_port(), free_port()
-        config, self.log = os.path.join(work, "node.toml"), os.path.join(work, "log")
-        with open(config, "w") as out:
-            out.write(f"""
-[[listen]]
-addr = "127.0.0.1:{self.port}"
-[node]
-confine = false
-[memory]
-capacity = "1MiB"
-[disk]
-admit = "all"
-segment = "4MiB"
-[[disk.directory]]
-path = "{store}"
-capacity = "256MiB"
-[admin]
-addr = "127.0.0.1:{self.admin_port}"
-token_file = "{work}/token"
-[log]
-access = "off"
-[[origin]]
-name = "app"
-servers = ["http://127.0.0.1:{origin}"]
-[[site]]
-origin = "app"
-""")
-        self.process = subprocess.Popen([brink, "run", "--config", config],
-                                        stderr=open(self.log, "w"))
-        self.until("the disk has joined", lambda: self.state() == "ready")
 
-    def until(self, what, holds):
-        for _ in range(1_200):
-            try:
-                if holds():
-                    return
-            except OSError:
-                pass
-            time.sleep(0.05)
-        raise SystemExit(f"in vain: {what}\n{open(self.log).read()}")
+class Asked(Node):
+    """The program with one disk directory of 256 MiB at most, somewhere on a mount."""
 
-    def admin(self, method, path, sent=None):
-        with open(os.path.join(os.path.dirname(self.log), "token")) as file:
-            token = file.read().split()[-1]
-        wire = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=30)
-        fields = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        wire.request(method, path, sent and json.dumps(sent), fields)
-        answer = wire.getresponse()
-        text = answer.read().decode()
-        wire.close()
-        return answer.status, text
-
-    def disk(self):
-        return json.loads(self.admin("GET", "/v1/disk")[1])["directories"][0]
-
-    def state(self):
-        return self.disk()["state"]
-
-    def count(self, name):
-        return self.disk()["counters"][name]
+    def __init__(self, brink, work, origin, store, memory, more):
+        super().__init__(brink, work, origin, memory, "256MiB",
+                         f'admit = "all"\nsegment = "4MiB"\n{more}', "confine = false", store)
 
     def ask(self, names):
         """Every answer is right; how many were hits."""
@@ -168,7 +114,7 @@ def full(node, mount):
     node.until("writes resume", lambda: node.count("written") > written + 100)
 
 
-def read_only(node, mount, image):
+def read_only(node, mount):
     node.ask(range(300))
     run("mount", "-o", "remount,abort", mount)
     name = iter(range(10_000, 1_000_000))
@@ -188,9 +134,9 @@ def read_only(node, mount, image):
     refused = purge()
     assert refused >= 500, "a purge that cannot be kept is not acknowledged"
     # The ledger of purges, in the first directory, is the one file that stays open.
+    # So the old file system lives on, and the new one needs a device of its own.
     run("umount", "--lazy", mount)
-    run("mkfs.ext4", "-q", "-F", image)
-    run("mount", "-o", "loop", image, mount)
+    make(mount + "-new", mount)
     node.admin("PUT", "/v1/disk", {"directory": f"{mount}/store", "state": "ready"})
     node.until("it is back", lambda: node.state() == "ready")
     node.ask(range(100))
@@ -199,6 +145,49 @@ def read_only(node, mount, image):
     print(f"purge meanwhile: {refused}; put back on a new file system: {hits} hits of 100, "
           f"purge {purge()}")
     assert hits > 90
+
+
+def slow(node, _mount):
+    node.ask(range(40))
+    node.until("all is written", lambda: node.disk()["queued_bytes"] == 0)
+    shed, over, times, waiting = node.count("writes_shed"), threading.Event(), [], []
+
+    def in_memory():
+        while not over.is_set():
+            began = time.monotonic()
+            node.ask([0])
+            times.append(time.monotonic() - began)
+            waiting.append(node.disk()["queued_bytes"])
+
+    beside = threading.Thread(target=in_memory)
+    beside.start()
+    began = time.monotonic()
+    node.ask(range(1_000, 2_500))
+    took = time.monotonic() - began
+    old = node.ask(range(1, 40))
+    over.set()
+    beside.join()
+    shed, times = node.count("writes_shed") - shed, sorted(times)
+    print(f"a disk of 2 MB a second each way: 150 MB of new objects in {took:.1f} s, all right, "
+          f"{shed} writes shed, at most {max(waiting) >> 10} KiB waiting; {old} of 39 old "
+          f"ones from disk; one object in memory all the while, connection included: median "
+          f"{times[len(times) // 2] * 1e3:.1f} ms, p99 {times[len(times) * 99 // 100] * 1e3:.1f} ms, "
+          f"at most {times[-1] * 1e3:.0f} ms in {len(times)}; state {node.state()}")
+    assert shed > 500 and max(waiting) <= 8 << 20 and node.state() == "ready" and took < 30
+
+
+def prepare(prove, work, mount):
+    """Mounts what is to fail; memory of the node and further lines of its disk."""
+    if prove is full:
+        run("mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", mount)
+    elif prove is read_only:
+        make(os.path.join(work, "image"), mount)
+    else:
+        fast = os.path.join(work, "fast")
+        os.mkdir(fast)
+        run("bindfs", "--read-rate=2M", "--write-rate=2M", fast, mount)
+        return "16MiB", 'queue_max = "4MiB"'
+    return "1MiB", ""
 
 
 def main():
@@ -212,25 +201,18 @@ def main():
         os.execvp("unshare", ["unshare", "-m", sys.executable] + sys.argv)
     origin = Threads(("127.0.0.1", 0), Origin)
     threading.Thread(target=origin.serve_forever, daemon=True).start()
-    for prove in (full, read_only):
+    for prove in (full, read_only, slow):
         work = tempfile.mkdtemp(prefix="brink-devices-")
-        mount, image = os.path.join(work, "mount"), os.path.join(work, "image")
+        mount = os.path.join(work, "mount")
         os.mkdir(mount)
-        if prove is full:
-            run("mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", mount)
-        else:
-            with open(image, "wb") as out:
-                out.truncate(160 << 20)
-            run("mkfs.ext4", "-q", "-F", image)
-            run("mount", "-o", "loop", image, mount)
-        node = Node(options.brink, work, f"{mount}/store", origin.server_port)
+        settings = prepare(prove, work, mount)
+        node = Asked(options.brink, work, origin.server_port, f"{mount}/store", *settings)
         try:
-            prove(node, *((mount,) if prove is full else (mount, image)))
-            node.process.terminate()
-            assert node.process.wait() == 0
+            node.start()
+            prove(node, mount)
+            assert node.stop() == 0
         finally:
-            node.process.kill()
-            node.process.wait()
+            node.stop(signal.SIGKILL)
             subprocess.run(["umount", mount], check=False)
             shutil.rmtree(work, ignore_errors=True)
 

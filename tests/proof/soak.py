@@ -16,13 +16,11 @@ Exit code 0 if all of it holds. Linux only, a few minutes.
 
 import argparse
 import bisect
-import http.client
 import json
 import multiprocessing
 import os
 import random
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -31,6 +29,8 @@ import tempfile
 import threading
 import time
 import zlib
+
+from program import Node
 
 BASE_LEN, SIZE_MIN, SIZE_STEP, STEPS = 32 << 20, 32 << 10, 1024, 384
 MEAN = SIZE_MIN + SIZE_STEP * (STEPS - 1) // 2
@@ -148,17 +148,9 @@ def client(port, order, base, first, step, counts, gate):
             raise SystemExit(f"a wrong answer to request {at}: {head!r}")
 
 
-def resident(pid):
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS"))
-
-
-def told_by(admin, token):
+def told_by(node):
     """What the node says it holds, in MiB."""
-    wire = http.client.HTTPConnection("127.0.0.1", admin, timeout=10)
-    wire.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
-    lines = wire.getresponse().read().decode().splitlines()
-    wire.close()
+    lines = node.admin("GET", "/metrics")[1].splitlines()
     wanted = {"memory": 'brink_cache_bytes{tier="memory"}', "queued": "brink_disk_queued_bytes",
               "index": "brink_disk_index_bytes", "policy": "brink_memory_overhead_bytes",
               "shed": "brink_disk_dropped_total"}
@@ -172,46 +164,6 @@ def stored(store):
     files = [os.stat(os.path.join(store, "segments", name))
              for name in os.listdir(os.path.join(store, "segments"))]
     return sum(file.st_size for file in files), sum(file.st_blocks * 512 for file in files)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start_node(args, work, store, origin_port, port, admin, ghost):
-    config = os.path.join(work, "node.toml")
-    with open(config, "w") as file:
-        file.write(f"""
-[[listen]]
-addr = "127.0.0.1:{port}"
-[memory]
-capacity = "{args.memory}"
-[disk]
-ghost_keys = {ghost}
-[[disk.directory]]
-path = "{store}"
-capacity = "{args.disk}"
-[admin]
-addr = "127.0.0.1:{admin}"
-token_file = "{work}/token"
-[log]
-access = "off"
-[[origin]]
-name = "app"
-servers = ["http://127.0.0.1:{origin_port}"]
-[[site]]
-origin = "app"
-""")
-    errors = open(os.path.join(work, "log"), "w")
-    node = subprocess.Popen([args.brink, "run", "--config", config], stderr=errors)
-    until = time.monotonic() + 30
-    while "ready\n" not in open(errors.name).read():
-        if node.poll() is not None or time.monotonic() > until:
-            raise SystemExit(open(errors.name).read())
-        time.sleep(0.05)
-    return node
 
 
 def simulated(args, work, order):
@@ -242,43 +194,38 @@ def main():
     print(f"{len(order)} requests for {objects} objects, {distinct / (1 << 30):.1f} GiB distinct",
           flush=True)
     work = tempfile.mkdtemp(dir=args.dir)
-    store = os.path.join(work, "store")
     base = memoryview(random.Random(7).randbytes(BASE_LEN))
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     context = multiprocessing.get_context("fork")
     origins = [context.Process(target=origin, args=(listener, base), daemon=True) for _ in "ab"]
     [one.start() for one in origins]
-    port, admin = free_port(), free_port()
     ghost = max(1024, 1 << (disk // MEAN - 1).bit_length())
-    node = start_node(args, work, store, listener.getsockname()[1], port, admin, ghost)
+    node = Node(args.brink, work, listener.getsockname()[1], args.memory, args.disk,
+                f"ghost_keys = {ghost}").start()
     good = False
     try:
-        good = run(args, context, node, (order, base, (port, admin), disk, store, work))
+        good = run(args, context, node, (order, base, disk, work))
     finally:
-        node.send_signal(signal.SIGTERM)
-        node.wait()
+        code = node.stop()
         [one.terminate() for one in origins]
         shutil.rmtree(work, ignore_errors=True)
-    sys.exit(0 if good and node.returncode == 0 else 1)
+    sys.exit(0 if good and code == 0 else 1)
 
 
-def watch(args, node, clients, counts, world):
+def watch(args, node, clients, counts, order):
     """Samples of (share done, resident, segment bytes, blocks, open files) while it runs."""
-    order, (_, admin), store, work = world
-    with open(os.path.join(work, "token")) as file:
-        token = file.read().split()[-1]
     samples, asked = [], 0
     while any(one.is_alive() for one in clients):
         time.sleep(0.5)
         if counts[0] == asked and args.gate and not os.path.exists(args.gate):
             continue
         asked = counts[0]
-        size, blocks = stored(store)
+        size, blocks = stored(node.store)
         done = asked / len(order)
-        files = len(os.listdir(f"/proc/{node.pid}/fd"))
-        samples.append((done, resident(node.pid), size, blocks, files))
+        files = len(os.listdir(f"/proc/{node.process.pid}/fd"))
+        samples.append((done, node.resident(), size, blocks, files))
         if len(samples) % 40 == 0:
-            told = " ".join(f"{name} {value:.0f}" for name, value in told_by(admin, token).items())
+            told = " ".join(f"{name} {value:.0f}" for name, value in told_by(node).items())
             print(f"{done:6.1%} {counts[3] / (1 << 30):6.1f} GiB, {counts[1] / max(asked, 1):.2%}"
                   f" hits, resident {samples[-1][1] >> 20} MiB, disk {size >> 20} MiB; {told}",
                   flush=True)
@@ -298,14 +245,14 @@ def growth(samples):
 
 
 def run(args, context, node, world):
-    order, base, ports, disk, store, work = world
+    order, base, disk, work = world
     counts = context.Array("q", 4)
-    clients = [context.Process(target=client, args=(ports[0], order, base, n, args.clients,
+    clients = [context.Process(target=client, args=(node.port, order, base, n, args.clients,
                                                     counts, args.gate))
                for n in range(args.clients)]
     started = time.monotonic()
     [one.start() for one in clients]
-    samples = watch(args, node, clients, counts, (order, ports, store, work))
+    samples = watch(args, node, clients, counts, order)
     took = time.monotonic() - started
     broken = [one.exitcode for one in clients if one.exitcode]
     hit_ratio = counts[1] / max(counts[0], 1)

@@ -14,19 +14,18 @@ with an index of more than 48 bytes an object. Linux only.
 """
 
 import argparse
-import http.client
-import json
 import multiprocessing
 import os
 import shutil
 import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
+
+from program import Node
 
 BODY, END, AT_ONCE = 700, b"<end>", 64
 CLEAN_MAX, KILLED_MAX, BYTES_MAX = 2.0, 10.0, 48
@@ -82,62 +81,31 @@ def ask(port, names, gate=None):
     return done
 
 
-def fill(ports, objects, gate):
+def fill(port, objects, gate):
     context = multiprocessing.get_context("fork")
-    clients = [context.Process(target=ask, args=(ports[0], range(n, objects, 4), gate))
+    clients = [context.Process(target=ask, args=(port, range(n, objects, 4), gate))
                for n in range(4)]
     [one.start() for one in clients]
     [one.join() for one in clients]
 
 
-def admin(ports, token, path):
-    wire = http.client.HTTPConnection("127.0.0.1", ports[1], timeout=10)
-    try:
-        wire.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-        answer = wire.getresponse()
-        return answer.status, answer.read().decode()
-    except OSError:
-        return 0, ""
-    finally:
-        wire.close()
+class Timed(Node):
+    """The program, started against a clock."""
 
-
-def disk(ports, token):
-    return json.loads(admin(ports, token, "/v1/disk")[1])["directories"][0]
-
-
-class Node:
-    """The program on one store."""
-
-    def __init__(self, options, work, ports, config):
-        self.options, self.work, self.ports, self.config = options, work, ports, config
-        self.process, self.token = None, None
-
-    def start(self):
+    def begin(self):
         """Starts it; seconds to the first answer and to the disk having joined."""
-        began = time.monotonic()
-        log = open(os.path.join(self.work, "log"), "a")
-        self.process = subprocess.Popen(
-            [self.options.brink, "run", "--config", self.config], stderr=log)
-        first = None
-        while True:
-            if self.process.poll() is not None:
-                raise SystemExit(open(log.name).read())
-            if first is None:
-                try:
-                    if ask(self.ports[0], [0]) == 1:
-                        first = time.monotonic() - began
-                        with open(os.path.join(self.work, "token")) as file:
-                            self.token = file.read().split()[-1]
-                except OSError:
-                    pass
-            if first is not None and admin(self.ports, self.token, "/readyz")[0] == 200:
-                return first, time.monotonic() - began
+        began, first = time.monotonic(), None
+        self.launch()
+        while self.process.poll() is None:
+            try:
+                if first is None and ask(self.port, [0]) == 1:
+                    first = time.monotonic() - began
+                if first is not None and self.is_ready():
+                    return first, time.monotonic() - began
+            except OSError:
+                pass
             time.sleep(0.002)
-
-    def stop(self, how):
-        self.process.send_signal(how)
-        self.process.wait()
+        raise SystemExit(open(self.log).read())
 
 
 def forget_pages(store):
@@ -150,23 +118,23 @@ def forget_pages(store):
         os.close(file)
 
 
-def rounds(node, store, options, how, cold):
+def rounds(node, options, how, cold):
     """Starts after stops of one kind: median and most of both times, fewest records."""
     firsts, joins, records = [], [], []
     for turn in range(options.rounds):
         if how == signal.SIGKILL:
             first = options.objects * (2 + 2 * turn + cold)
             fresh = range(first, first + options.objects)
-            load = threading.Thread(target=lambda: quiet(ask, node.ports[0], fresh), daemon=True)
+            load = threading.Thread(target=lambda: quiet(ask, node.port, fresh), daemon=True)
             load.start()
             time.sleep(0.5)
         node.stop(how)
         if cold:
-            forget_pages(store)
-        first, joined = node.start()
+            forget_pages(node.store)
+        first, joined = node.begin()
         firsts.append(first)
         joins.append(joined)
-        records.append(disk(node.ports, node.token)["records"])
+        records.append(node.disk()["records"])
     return firsts, joins, min(records)
 
 
@@ -175,14 +143,6 @@ def quiet(call, *args):
         call(*args)
     except OSError:
         pass
-
-
-def free_ports():
-    probes = [socket.socket() for _ in range(2)]
-    [probe.bind(("127.0.0.1", 0)) for probe in probes]
-    ports = [probe.getsockname()[1] for probe in probes]
-    [probe.close() for probe in probes]
-    return ports
 
 
 def main():
@@ -194,56 +154,33 @@ def main():
     parser.add_argument("--while", dest="gate", metavar="FILE", default=None,
                         help="fill only while this file is there")
     options = parser.parse_args()
-    work, ports = tempfile.mkdtemp(dir=options.dir), free_ports()
-    store, config = os.path.join(work, "store"), os.path.join(work, "node.toml")
+    work = tempfile.mkdtemp(dir=options.dir)
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    with open(config, "w") as file:
-        file.write(f"""
-[[listen]]
-addr = "127.0.0.1:{ports[0]}"
-[memory]
-capacity = "64MiB"
-[disk]
-admit = "all"
-[[disk.directory]]
-path = "{store}"
-capacity = "{max(1, options.objects * 4 >> 20)}GiB"
-[admin]
-addr = "127.0.0.1:{ports[1]}"
-token_file = "{work}/token"
-[log]
-access = "off"
-[[origin]]
-name = "app"
-servers = ["http://127.0.0.1:{listener.getsockname()[1]}"]
-[[site]]
-origin = "app"
-""")
+    node = Timed(options.brink, work, listener.getsockname()[1], "64MiB",
+                 f"{max(1, options.objects * 4 >> 20)}GiB", 'admit = "all"')
     context = multiprocessing.get_context("fork")
     origins = [context.Process(target=origin, args=(listener,), daemon=True) for _ in "ab"]
     [one.start() for one in origins]
-    node = Node(options, work, ports, config)
     try:
-        good = prove(node, store, options)
+        good = prove(node, options)
     finally:
-        if node.process and node.process.poll() is None:
-            node.stop(signal.SIGKILL)
+        node.stop(signal.SIGKILL)
         [one.terminate() for one in origins]
         shutil.rmtree(work, ignore_errors=True)
     sys.exit(0 if good else 1)
 
 
-def prove(node, store, options):
-    node.start()
+def prove(node, options):
+    node.begin()
     began = time.monotonic()
     # What a busy disk shed the first time is asked for again.
     for _ in range(3):
-        fill(node.ports, options.objects, options.gate)
-        while disk(node.ports, node.token)["queued_bytes"] > 0:
+        fill(node.port, options.objects, options.gate)
+        while node.disk()["queued_bytes"] > 0:
             time.sleep(0.1)
-        if disk(node.ports, node.token)["records"] >= options.objects * 0.999:
+        if node.disk()["records"] >= options.objects * 0.999:
             break
-    told = disk(node.ports, node.token)
+    told = node.disk()
     each = told["index_bytes"] / told["records"]
     print(f"{told['records']} records after {time.monotonic() - began:.0f} s, index "
           f"{told['index_bytes'] >> 20} MiB, {each:.1f} bytes a record", flush=True)
@@ -254,7 +191,7 @@ def prove(node, store, options):
     kinds = (("clean stop", signal.SIGTERM, CLEAN_MAX), ("kill -9", signal.SIGKILL, KILLED_MAX))
     for name, how, limit in kinds:
         for cold in (False, True):
-            firsts, joins, fewest = rounds(node, store, options, how, cold)
+            firsts, joins, fewest = rounds(node, options, how, cold)
             print(f"after {name}, segments {'out of' if cold else 'in'} the page cache, "
                   f"{options.rounds} times: first answer median {statistics.median(firsts):.3f} s, "
                   f"disk joined median {statistics.median(joins):.3f} s, at most "

@@ -16,6 +16,7 @@ mod corpus;
 mod crash;
 mod disk;
 mod disk_service;
+mod disk_slow;
 mod door;
 mod drain;
 mod faults;

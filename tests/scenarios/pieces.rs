@@ -96,6 +96,18 @@ fn a_whole_request_is_cut_into_pieces_and_any_range_of_it_is_a_hit() {
 }
 
 #[test]
+fn a_long_range_of_the_unknown_is_answered_whole_although_it_comes_in_strides() {
+    let (film, node) = world();
+    let ask = format!("Range: bytes={}-\r\n", MIB + 5);
+    let answer = node.client().get_with("/film", &ask);
+    expect_part(&answer, 1, MIB + 5, TOTAL - 1);
+    let strides = [format!("{MIB}-{}", 3 * MIB - 1), format!("{}-{}", 3 * MIB, TOTAL - 1)];
+    assert_eq!(film.ranges(), strides.map(|range| asked(&range)));
+    assert_eq!(film.wishes()[1].if_range.as_deref(), Some("\"v1\""));
+    assert!(node.client().get_with("/film", &ask).is_hit());
+}
+
+#[test]
 fn a_suffix_of_the_unknown_is_asked_for_as_it_is_and_tells_the_length() {
     let (film, node) = world();
     let tail = node.client().get_with("/film", "Range: bytes=-10\r\n");
@@ -113,18 +125,45 @@ fn seeking_does_not_pull_the_file() {
     let total = 400 * MIB;
     let film = Film::start(Look::tagged(1, total));
     let node = node(&film, "");
-    for place in [0, 300 * MIB, 100 * MIB, 200 * MIB] {
-        let mut player = node.client();
-        let ask = format!("Range: bytes={place}-\r\n");
-        player.send(client::request("GET", "/film", &ask));
-        assert!(player.head().starts_with("HTTP/1.1 206"));
-        let (watched, _) = player.take(100_000);
-        assert!(watched == film::bytes(1, place, place + 99_999));
-        player.reset();
+    for place in [4 * MIB, 300 * MIB, 100 * MIB, 200 * MIB] {
+        seek(&node, place, 100_000);
     }
-    // What was watched, the window, the piece under way, and what the sockets hold.
+    // No more than was asked for, whatever the sockets can hold.
     eventually("every run ends", || runs_end(&film));
-    assert!(film.sent() < 4 * 16 * MIB, "{} MiB", film.sent() / MIB);
+    let stretch = |first: u64| asked(&format!("{first}-{}", first + 2 * MIB - 1));
+    assert_eq!(film.ranges(), [4, 300, 100, 200].map(|at| stretch(at * MIB)));
+    assert!(film.sent() <= 4 * 2 * MIB, "{} MiB", film.sent() / MIB);
+}
+
+#[test]
+fn who_reads_on_is_asked_for_more_and_more() {
+    let total = 400 * MIB;
+    let film = Film::start(Look::tagged(1, total));
+    let node = node(&film, "");
+    seek(&node, 5, 20 * MIB as usize);
+    eventually("the run ends", || runs_end(&film));
+    let lengths: Vec<u64> = film.ranges().iter().flatten().map(|range| length(range)).collect();
+    assert_eq!(lengths, [2, 2, 4, 8, 16].map(|mib| mib * MIB));
+    // What he has seen is there for others.
+    let seen = format!("Range: bytes={}-{}\r\n", 10 * MIB, 11 * MIB - 1);
+    assert!(node.client().get_with("/film", &seen).is_hit());
+}
+
+/// Reads `watched` bytes from `place` on, checks them, and leaves.
+#[track_caller]
+fn seek(node: &Node, place: u64, watched: usize) {
+    let mut player = node.client();
+    player.send(client::request("GET", "/film", &format!("Range: bytes={place}-\r\n")));
+    assert!(player.head().starts_with("HTTP/1.1 206"));
+    let (body, _) = player.take(watched);
+    assert!(body == film::bytes(1, place, place + watched as u64 - 1));
+    player.reset();
+}
+
+/// Length of a range with both ends.
+fn length(range: &str) -> u64 {
+    let (first, last) = range.trim_start_matches("bytes=").split_once('-').expect("two ends");
+    last.parse::<u64>().expect("an end") + 1 - first.parse::<u64>().expect("a beginning")
 }
 
 /// Whether nothing more has been sent for a moment.

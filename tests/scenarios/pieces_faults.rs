@@ -129,6 +129,35 @@ fn an_uncacheable_film_is_passed_range_by_range() {
 }
 
 #[test]
+fn what_changes_between_two_strides_cuts_the_client_off() {
+    let film = Film::start(look(1));
+    let node = node(&film, "");
+    let gate = film.pause_at(2 * MIB - 9);
+    let mut client = node.client();
+    client.send(client::request("GET", "/film", "Range: bytes=5-\r\n"));
+    assert!(client.head().starts_with("HTTP/1.1 206"));
+    film.become_(look(2));
+    gate.open();
+    let (body, ended) = client.take(TOTAL as usize);
+    assert_eq!((body.len() as u64, ended), (2 * MIB - 5, Ended::Cut));
+    assert!(body == film::bytes(1, 5, 2 * MIB - 1));
+    expect_whole(&node.client().get("/film"), 2);
+}
+
+#[test]
+fn a_long_range_of_what_has_no_validator_is_one_stream_from_then_on() {
+    let fields = "Cache-Control: max-age=3600\r\n".to_owned();
+    let film = Film::start(Look { fields, ..look(1) });
+    let node = node(&film, "");
+    for _ in 0..2 {
+        let answer = node.client().get_with("/film", "Range: bytes=5-\r\n");
+        expect_part(&answer, 1, 5, TOTAL - 1);
+    }
+    let cut = film.ranges().iter().flatten().filter(|range| !range.ends_with('-')).count();
+    assert_eq!(cut, 1, "{:?}", film.ranges());
+}
+
+#[test]
 fn a_purge_takes_the_pieces_with_it() {
     let film = Film::start(look(1));
     let dir = tempfile::tempdir().expect("a directory");

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use brink::admin::Address;
 use brink::base::clock::Clock;
-use brink::node;
+use brink::node::{self, seams::Seams};
+use brink::store::disk::DirectoryStats;
 
 use super::frames::RawH2;
 use super::h2::H2Client;
@@ -54,6 +55,11 @@ impl Node {
 
     /// From the sections of a whole configuration but the listeners.
     pub fn start(sections: &str) -> Self {
+        Self::start_with(sections, &Seams::default())
+    }
+
+    /// The same with something in place of the world outside.
+    pub fn start_with(sections: &str, seams: &Seams) -> Self {
         let own = sections.contains("[[tls.certificate]]");
         let throw_away = if own { "" } else { "[tls]\nthrow_away = [\"site.test\"]\n" };
         let text = format!(
@@ -63,7 +69,7 @@ impl Node {
         let outcome = brink::config::parse(&text, "test.toml", Path::new("."));
         let config = outcome.into_result().unwrap_or_else(|problems| panic!("{problems}"));
         let clock = Clock::manual(START_MS);
-        let running = node::Node::start(&config, clock.clone());
+        let running = node::Node::start_with(&config, clock.clone(), seams);
         let running = running.unwrap_or_else(|error| panic!("no start: {error}"));
         let (plain, secure) = (running.addresses()[0].1, running.addresses()[1].1);
         Node { clock, running: Some(running), plain, secure }
@@ -139,6 +145,12 @@ impl Node {
              servers = [\"http://{}\"]\n[[site]]\norigin = \"app\"\n",
             origin.addr
         ))
+    }
+
+    /// How its first disk directory is doing.
+    pub fn disk(&self) -> DirectoryStats {
+        let disk = self.running.as_ref().and_then(|running| running.shared().disk.as_ref());
+        disk.expect("a disk").stats().remove(0)
     }
 
     /// A connection to the admin listener.

@@ -203,11 +203,33 @@ proptest! {
         prop_assert!((wide.last + 1).is_multiple_of(PIECE) || wide.last + 1 == total);
     }
 
-    /// Asking for the widened range and cutting the client's out of the answer is the same
-    /// as asking for the client's.
+    /// A run that asks for one stride after the other asks for every byte once, in whole pieces,
+    /// and never for much more than has been read.
+    #[test]
+    fn strides_cover_what_is_wanted_and_grow_with_what_is_read(
+        total in 1u64..400 * PIECE, one in any::<u64>(), two in any::<u64>(),
+    ) {
+        let (one, two) = (one % total, two % total);
+        let all = Span { first: one.min(two), last: one.max(two) };
+        let mut at = all.first;
+        while at <= all.last {
+            let read = at - all.first;
+            let now = pieces::stride(Span { first: at, ..all }, read);
+            prop_assert!(now.first == at && now.first <= now.last && now.last <= all.last);
+            prop_assert!((now.last + 1).is_multiple_of(PIECE) || now.last == all.last);
+            prop_assert!(now.len() <= read.clamp(2 * PIECE, 32 * PIECE) * 3 / 2);
+            at = now.last + 1;
+        }
+        prop_assert_eq!(at, all.last + 1);
+    }
+
+    /// Asking for the widened range, or for the beginning of it if what is longer is kept in
+    /// pieces, and cutting the client's out of the answer is the same as asking for the
+    /// client's.
     #[test]
     fn widened_and_cut_is_the_range_itself(
         total in 1u64..5 * PIECE, low in any::<u64>(), high in any::<u64>(), form in 0..3,
+        cut in any::<bool>(),
     ) {
         let (low, high) = (low % (total + 9), high % (total + 9));
         let text = match form {
@@ -217,7 +239,7 @@ proptest! {
         };
         let direct = range::resolve(&range::parse(text.as_bytes()).unwrap(), total);
         let spec = range::parse(text.as_bytes()).unwrap()[0];
-        let wide = pieces::widened(spec).unwrap();
+        let wide = pieces::widened(spec, cut.then(|| pieces::first_stride(total))).unwrap();
         let sent = range::resolve(&range::parse(wide.as_bytes()).unwrap(), total);
         let Wanted::One(sent) = sent else {
             prop_assert_eq!(direct, Wanted::Unsatisfiable);

@@ -167,7 +167,7 @@ pub(super) async fn open_from(ask: &Arc<Ask>, wanted: Span, start: u64) -> Resul
     let whole_only = ask.whole_only();
     let last = match whole_only {
         true => ask.grid.total - 1,
-        false => gap_end(ask, n, ask.grid.aligned(wanted).last),
+        false => gap_end(n, ask.grid.aligned(wanted).last, |n| ask.has(n)),
     };
     let first = if whole_only { 0 } else { start.min(at) };
     let stretch = Span { first, last };
@@ -184,10 +184,10 @@ pub(super) async fn open_from(ask: &Arc<Ask>, wanted: Span, start: u64) -> Resul
     Ok(Source::Run(reader))
 }
 
-/// The last byte before the next piece that is there, after the missing piece `n`.
-fn gap_end(ask: &Ask, n: u64, last: u64) -> u64 {
+/// The last byte before the next piece that `held` says is there, after the missing piece `n`.
+pub(super) fn gap_end(n: u64, last: u64, held: impl Fn(u64) -> bool) -> u64 {
     let mut next = n + 1;
-    while next * PIECE <= last && !ask.has(next) {
+    while next * PIECE <= last && !held(next) {
         next += 1;
     }
     last.min((next * PIECE).saturating_sub(1))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::run::Came;
 use super::table::Joined;
 use super::{Ask, run};
 use crate::origin::OriginBody;
@@ -55,13 +56,16 @@ pub(in crate::serve) async fn begin(shared: &Arc<Shared>, order: Order, found: F
     }
     let only = (start, end) == (0, total) && ask.whole_only();
     let lasting = pieces::validator(&manifest.head).is_some();
-    let first = first_wanted(&ask, (start, end), only);
-    let joined = shared.runs.join(ask.version, first, (start, end), only);
+    let (first, last) = wanted(&ask, (start, end), only);
+    // The answer to a long range is the beginning of it, and the run goes on.
+    let goes_on = asked_range && status == 206 && lasting;
+    let upto = if goes_on { end.max(last.saturating_add(1)) } else { end };
+    let joined = shared.runs.join(ask.version, first, (start, upto), only);
     if lasting && !lead.is_doomed() {
         shared.store(&key, manifest.clone());
         shared.memos.forget_uncacheable(key.hash());
     }
-    let (led, hold) = match joined {
+    let (run, hold) = match joined {
         Joined::Lead(run, reader) => (Some(run), reader),
         Joined::Follow(reader) => (None, reader),
     };
@@ -71,16 +75,14 @@ pub(in crate::serve) async fn begin(shared: &Arc<Shared>, order: Order, found: F
     } else {
         drop(hold);
     }
-    let Some(mut led) = led else { return };
-    if let Some(writer) = led.writer() {
-        writer.open(start, end, only);
-    }
+    let Some(run) = run else { return };
     shared.telemetry.counters.add(Count::PieceRun, 1);
+    let came = Came { part: (start, end), body, seq, only };
     if lasting {
         // Whoever comes now finds the manifest.
         drop(lead);
-        run::pump(&ask, led, body, (start, end), seq).await;
-    } else if run::pump(&ask, led, body, (start, end), seq).await && !lead.is_doomed() {
+        run::go_on(&ask, run, came, upto).await;
+    } else if run::go_on(&ask, run, came, upto).await && !lead.is_doomed() {
         shared.store(&key, manifest);
         shared.memos.forget_uncacheable(key.hash());
     }
@@ -105,16 +107,24 @@ pub(in crate::serve) fn split(shared: &Shared, key: &Key, mut whole: Entry) {
     shared.store(key, Arc::new(manifest));
 }
 
-/// The first byte that the client who asked needs, if it comes soon; a range that lies far
-/// from the beginning is better asked for by itself, where the origin takes ranges.
-fn first_wanted(ask: &Ask, (start, end): (u64, u64), only: bool) -> u64 {
+/// The first byte that the client who asked needs, if it comes soon, and the last one of the
+/// pieces of his range; a range that lies far from the beginning is better asked for by
+/// itself, where the origin takes ranges.
+fn wanted(ask: &Ask, (start, end): (u64, u64), only: bool) -> (u64, u64) {
     let parts = &ask.order.parts;
     let manifest: &Entry = &ask.manifest;
-    let first = match range::wanted(&parts.method, &parts.headers, manifest, ask.grid.total) {
-        Wanted::One(Span { first, .. }) => first,
-        Wanted::Many(spans) => spans.first().map_or(start, |span| span.first),
-        Wanted::Whole | Wanted::Unsatisfiable => start,
-    };
+    let here = Span { first: start, last: end.saturating_sub(1) };
+    let Span { first, last } =
+        match range::wanted(&parts.method, &parts.headers, manifest, ask.grid.total) {
+            Wanted::One(span) => Span { last: ask.grid.aligned(span).last, ..span },
+            Wanted::Many(spans) => {
+                spans.first().map_or(here, |span| Span { last: here.last, ..*span })
+            }
+            Wanted::Whole | Wanted::Unsatisfiable => here,
+        };
     let soon = only || first < start.saturating_add(pieces::PIECE);
-    if soon && (start..end).contains(&first) { first } else { start }
+    match soon && (start..end).contains(&first) {
+        true => (first, last),
+        false => (start, here.last),
+    }
 }

@@ -4,22 +4,27 @@
 //!  manifest ─► which bytes? ─► first gap? ──no──► head, then the pieces one by one
 //!                                  │yes                    │ memory, a run under way, disk
 //!                                  ▼                       ▼ or else
-//!                        a run: one range of the origin from the gap to the next piece held
+//!                        a run: ranges of the origin from the gap to the next piece held
 //! ```
-//! A *run* is one request to the origin for neighbouring pieces. Everybody who needs its
-//! bytes while they pass reads its window (`store::window`), and every piece that is whole
-//! goes into both tiers at once, so a run may stop at any time without loss: it does when
-//! nobody reads it any more, and then seeking in a film costs what was watched. The head
+//! A *run* fetches neighbouring pieces. Everybody who needs its bytes while they pass reads
+//! its window (`store::window`), and every piece that is whole goes into both tiers at once,
+//! so a run may stop at any time without loss: it does when nobody reads it any more. It asks
+//! the origin for a stride at a time (`rules::pieces::stride`), short at first and longer the
+//! longer it is read, because what has been asked for fills the system's buffers (tens of
+//! MiB of a fast connection) whether it is read or not: so seeking in a film costs what was
+//! watched and about as much again, not a buffer a seek. The head
 //! goes out only when the first gap has been agreed to by the origin, because until then
 //! a changed object can still be answered as what it is now; later it can only be cut.
 //!
 //! - [`answer`]: from manifest to response.
 //! - [`begin`]: an answer that turns out to be large becomes manifest and first run.
-//! - [`run`]: the range request, the judgement on its answer, the copying.
+//! - [`run`]: the range requests, the judgement on their answers, the copying.
+//! - [`assembly`]: the piece that is coming in.
 //! - [`reader`]: the body of a client.
 //! - [`table`]: which runs are under way.
 
 mod answer;
+mod assembly;
 mod begin;
 mod reader;
 mod run;
@@ -34,7 +39,7 @@ pub(super) use table::Runs;
 
 use super::Shared;
 use super::order::Order;
-use crate::rules::entry::Entry;
+use crate::rules::entry::{Entry, weight_of};
 use crate::rules::key::Key;
 use crate::rules::ledger::Verdict;
 use crate::rules::pieces::{self, Grid};
@@ -82,7 +87,8 @@ impl Ask {
     fn lent(&self, n: u64) -> Option<Lent> {
         let shared = &self.shared;
         let disk = shared.disk.as_ref()?;
-        if shared.memory.is_worth_trying(pieces::PIECE) {
+        // What it weighs with all that comes with it: a tier that is just too small takes none.
+        if shared.memory.is_worth_trying(weight_of(0, pieces::PIECE)) {
             return None;
         }
         let lent = disk.lend(&self.key(n))?;
@@ -100,14 +106,17 @@ impl Ask {
 
     /// Whether piece `n` seems to be held or on its way: a hint, no promise.
     fn has(&self, n: u64) -> bool {
+        self.at_rest(n) || self.shared.runs.serves(self.version, n * pieces::PIECE)
+    }
+
+    /// Whether it seems to be held.
+    fn at_rest(&self, n: u64) -> bool {
         let key = self.key(n);
         let found = self.shared.memory.peek(&key);
         let sound = found.is_some_and(|(slot, _)| {
             slot.variants.first().is_some_and(|piece| self.sound(n, piece).is_some())
         });
-        sound
-            || self.shared.on_disk(&key)
-            || self.shared.runs.serves(self.version, n * pieces::PIECE)
+        sound || self.shared.on_disk(&key)
     }
 
     /// Whether the origin cannot be asked for ranges of this object, as far as is known.

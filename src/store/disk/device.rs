@@ -22,6 +22,8 @@ pub trait Device: Send + Sync + 'static {
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DeviceFile>>;
     /// Opens an existing regular file; symbolic links are refused.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DeviceFile>>;
+    /// Gives a file its final name, in one step. Nothing has that name before.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file; its space is free when the last reader is done.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// All names in the directory.
@@ -154,6 +156,11 @@ impl Device for RealDevice {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DeviceFile>> {
         Ok(Arc::new(RealFile { fd: self.open_with(name, OFlags::empty(), Mode::empty())? }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let dir = self.dir()?;
+        Ok(rustix::fs::renameat(&dir, from, &dir, to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 
 use super::device::{Device, DeviceFile};
@@ -29,6 +29,9 @@ pub enum Fault {
     BitFlip(usize),
     /// The call takes this long and succeeds.
     Slow(Duration),
+    /// The call does not return before [`Faults::disarm`], then it succeeds. A read that does
+    /// not wait says that it would have to.
+    Hang,
 }
 
 /// When it goes wrong.
@@ -42,11 +45,12 @@ pub enum When {
 
 /// The faults of one device; shared with the test.
 #[derive(Debug, Default)]
-pub struct Faults(Mutex<State>);
+pub struct Faults(Mutex<State>, Condvar);
 
 #[derive(Debug, Default)]
 struct State {
     calls: u64,
+    hanging: u64,
     armed: Option<(u64, bool, Fault)>,
 }
 
@@ -63,6 +67,19 @@ impl Faults {
     /// Everything works again.
     pub fn disarm(&self) {
         self.0.lock().armed = None;
+        self.1.notify_all();
+    }
+
+    /// Calls that hang now.
+    pub fn hanging(&self) -> u64 {
+        self.0.lock().hanging
+    }
+
+    fn hang(&self) {
+        let mut state = self.0.lock();
+        state.hanging += 1;
+        self.1.wait_while(&mut state, |state| state.armed.is_some());
+        state.hanging -= 1;
     }
 
     /// Calls made so far.
@@ -85,6 +102,10 @@ impl Faults {
             Some(Fault::Full) => Err(Errno::NOSPC.into()),
             Some(Fault::Slow(time)) => {
                 std::thread::sleep(time);
+                Ok(())
+            }
+            Some(Fault::Hang) => {
+                self.hang();
                 Ok(())
             }
             Some(Fault::Short | Fault::BitFlip(_)) | None => Ok(()),
@@ -118,6 +139,11 @@ impl Device for FaultyDevice {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DeviceFile>> {
         self.faults.plain()?;
         Ok(self.file(self.inner.open(name)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.faults.plain()?;
+        self.inner.rename(from, to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -154,6 +180,7 @@ impl FaultyFile {
     fn read(
         &self,
         buf: &mut [u8],
+        waits: bool,
         call: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<usize> {
         match self.faults.next() {
@@ -172,6 +199,11 @@ impl FaultyFile {
                 std::thread::sleep(time);
                 call(buf)
             }
+            Some(Fault::Hang) if !waits => Err(io::ErrorKind::WouldBlock.into()),
+            Some(Fault::Hang) => {
+                self.faults.hang();
+                call(buf)
+            }
             None => call(buf),
         }
     }
@@ -184,11 +216,11 @@ impl DeviceFile for FaultyFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.read(buf, |buf| self.inner.read_at(buf, offset))
+        self.read(buf, true, |buf| self.inner.read_at(buf, offset))
     }
 
     fn read_now(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.read(buf, |buf| self.inner.read_now(buf, offset))
+        self.read(buf, false, |buf| self.inner.read_now(buf, offset))
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
@@ -208,6 +240,10 @@ impl DeviceFile for FaultyFile {
             }
             Some(Fault::Slow(time)) => {
                 std::thread::sleep(time);
+                self.inner.write_at(buf, offset)
+            }
+            Some(Fault::Hang) => {
+                self.faults.hang();
                 self.inner.write_at(buf, offset)
             }
             None => self.inner.write_at(buf, offset),

@@ -3,7 +3,8 @@
 //! Segments are taken in the order of their serials and their records in the order they
 //! lie, later ones winning, tombstones voiding: the same order in which they were
 //! written. Files that are not segments, and segments of another format version, are
-//! left where they are and count against the capacity; nothing foreign is ever deleted.
+//! left where they are and count against the capacity; nothing foreign is ever deleted. One
+//! that was being made when the process was killed is removed.
 //! A segment whose records cannot be known may have held tombstones and marks: nothing that
 //! was written before it is used again, or what was purged or replaced would come back.
 //! The space behind the last whole record is zeroed before more is written, so that a
@@ -22,7 +23,7 @@ use super::queue::ALL_VARIANTS;
 use super::reader::{ReadFault, read_meta};
 use super::room::Room;
 use super::segment::{
-    FooterEntry, START, SegmentHeader, TRAILER, Trailer, file_name, scan_step, serial_of,
+    FooterEntry, START, SegmentHeader, TRAILER, Trailer, file_name, is_draft, scan_step, serial_of,
 };
 use super::writer::Writer;
 
@@ -61,8 +62,11 @@ pub(super) fn recover(dir: &Arc<Directory>) -> io::Result<Writer> {
         room: Room::default(),
         unburied: Vec::new(),
     };
-    let mut serials: Vec<u64> =
-        dir.device.list()?.iter().filter_map(|name| serial_of(name)).collect();
+    let names = dir.device.list()?;
+    for draft in names.iter().filter(|name| is_draft(name)) {
+        dir.device.remove(draft)?;
+    }
+    let mut serials: Vec<u64> = names.iter().filter_map(|name| serial_of(name)).collect();
     serials.sort_unstable();
     let distrusted = dir.queue.missed_too_many();
     let last = serials.last().copied();

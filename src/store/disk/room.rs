@@ -15,7 +15,7 @@ use super::active::Active;
 use super::device::write_full;
 use super::directory::{Directory, Segment};
 use super::health::is_full;
-use super::segment::{SegmentHeader, file_name};
+use super::segment::{SegmentHeader, draft_name, file_name};
 use super::writer::Writer;
 
 /// How long the writer waits for readers of reclaimed files, for each segment it makes.
@@ -132,20 +132,24 @@ impl Writer {
         true
     }
 
-    /// A new segment file under the next serial.
+    /// A new segment file under the next serial. It gets its name when its header is durable.
     fn make_segment(&mut self) -> io::Result<Arc<Segment>> {
         let (size, serial) = (self.dir.segment_len, self.next_serial);
         // A serial is never used twice, whatever becomes of the file.
         self.next_serial += 1;
-        let made = self.dir.device.create(&file_name(serial), size).and_then(|file| {
+        let (device, draft, name) = (&self.dir.device, draft_name(serial), file_name(serial));
+        let made = device.create(&draft, size).and_then(|file| {
             write_full(file.as_ref(), &SegmentHeader { serial, size }.encode(), 0)?;
-            self.dir.device.sync()?;
+            file.sync()?;
+            device.rename(&draft, &name)?;
+            device.sync()?;
             Ok(file)
         });
         match made {
             Ok(file) => Ok(self.dir.segments.add(serial, size, file)),
             Err(error) => {
-                let _ = self.dir.device.remove(&file_name(serial));
+                let _ = device.remove(&draft);
+                let _ = device.remove(&name);
                 Err(error)
             }
         }

@@ -219,6 +219,19 @@ pub fn file_name(serial: u64) -> String {
     format!("{serial:016x}")
 }
 
+/// What it is called before its header is written: a kill at that moment must not leave what
+/// looks like a segment that cannot be understood, because of that all older ones would go.
+pub fn draft_name(serial: u64) -> String {
+    format!("{serial:016x}{DRAFT}")
+}
+
+/// Whether this is such a name.
+pub fn is_draft(name: &str) -> bool {
+    name.strip_suffix(DRAFT).and_then(serial_of).is_some()
+}
+
+const DRAFT: &str = ".new";
+
 /// The inverse of [`file_name`]; `None` for any other name.
 pub fn serial_of(name: &str) -> Option<u64> {
     let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);

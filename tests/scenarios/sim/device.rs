@@ -102,6 +102,14 @@ impl Device for Disk {
         Ok(found.clone())
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.fails(&[DiskFault::Writes])?;
+        let mut files = self.0.files.lock();
+        let file = files.remove(from).ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         self.0.fails(&[DiskFault::Writes])?;
         let gone = self.0.files.lock().remove(name);

@@ -77,6 +77,31 @@ fn everything_is_there_after_a_clean_stop_and_what_was_written_after_a_crash() {
 }
 
 #[test]
+fn a_kill_while_a_segment_is_made_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (clock, options) = (clock(), options(dir.path()));
+    let disk = open(&options, &clock);
+    for n in 0..20u64 {
+        disk.put(Arc::new(entry(&format!("http://a:80/{n}"), body(n, 9_000))));
+    }
+    disk.close();
+    // As the process leaves it when it is killed before the name is given: empty, or reserved.
+    let folder = dir.path().join("segments");
+    let next = |n: u64| folder.join(format!("{n:016x}.new"));
+    std::fs::write(next(98), b"").unwrap();
+    std::fs::write(next(99), vec![0; 64 << 10]).unwrap();
+    let disk = open(&options, &clock);
+    for n in 0..20 {
+        assert!(get(&disk, &format!("http://a:80/{n}")).is_some(), "{n}");
+    }
+    assert!(!next(98).exists() && !next(99).exists());
+    assert_eq!(
+        disk.stats()[0].counters.iter().find(|(name, _)| *name == "set_aside").unwrap().1,
+        0
+    );
+}
+
+#[test]
 fn the_capacity_is_never_exceeded_and_what_is_read_outlives_what_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let (clock, options) = (clock(), options(dir.path()));

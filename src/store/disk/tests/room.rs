@@ -28,6 +28,14 @@ impl Device for Small {
         self.inner.open(name)
     }
 
+    fn rename(&self, from: &str, to: &str) -> std::io::Result<()> {
+        let mut files = self.files.lock();
+        if let Some(len) = files.remove(from) {
+            files.insert(to.to_owned(), len);
+        }
+        self.inner.rename(from, to)
+    }
+
     fn remove(&self, name: &str) -> std::io::Result<()> {
         self.files.lock().remove(name);
         self.inner.remove(name)
