@@ -45,6 +45,7 @@ mod outgoing;
 mod outlier;
 mod pick;
 mod pool;
+mod replay;
 mod request;
 mod resolve;
 mod resume;
@@ -74,6 +75,7 @@ pub use options::{
     RetryOptions, ServerOptions, StickyOptions, Timeouts, TlsOptions,
 };
 pub use outgoing::{BoxError, Hear, Outgoing, Upload};
+pub use replay::{Replayed, replay};
 pub use state::{GroupState, ServerState};
 pub use upstream::Upstream;
 

@@ -12,9 +12,12 @@ mod properties;
 #[path = "../../fuzz/formats.rs"]
 mod formats;
 
+#[path = "../../fuzz/streams.rs"]
+mod streams;
+
 /// Every property with the name of its corpus.
 fn all() -> impl Iterator<Item = (&'static str, fn(&[u8]))> {
-    properties::ALL.into_iter().chain(formats::ALL)
+    properties::ALL.into_iter().chain(formats::ALL).chain(streams::ALL)
 }
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
