@@ -102,6 +102,7 @@ pub(crate) enum Flood {
     ProvokedResets,
     Continuations,
     HeaderBlock,
+    TableSizes,
 }
 
 impl Flood {
@@ -117,6 +118,7 @@ impl Flood {
             Flood::ProvokedResets => &stats.flood_provoked_resets,
             Flood::Continuations => &stats.flood_continuations,
             Flood::HeaderBlock => &stats.flood_header_block,
+            Flood::TableSizes => &stats.flood_table_sizes,
         }
     }
 }

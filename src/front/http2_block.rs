@@ -11,7 +11,7 @@
 
 use smallvec::SmallVec;
 
-use super::frames::FrameHead;
+use super::frames::{Flood, FrameHead};
 
 /// What is wrong with the header block of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,21 +62,21 @@ impl Blocks {
         self.open = frame.flags & END_HEADERS == 0;
     }
 
-    /// Takes what of `bytes` belongs to the current frame; whether more of it is to come.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> bool {
+    /// Takes what of `bytes` belongs to the current frame; whether more of it is to come. Too
+    /// many new sizes of the table are an error of the connection.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<bool, Flood> {
         let piece = bytes.get(..self.left.min(bytes.len())).unwrap_or_default();
         self.left -= piece.len();
         let whole = self.left == 0 && !self.open;
         if whole && self.held.is_empty() {
-            self.judge(piece);
-            return false;
+            return self.judge(piece).map(|()| false);
         }
         self.held.extend_from_slice(piece);
         if whole {
             let held = std::mem::take(&mut self.held);
-            self.judge(&held);
+            self.judge(&held)?;
         }
-        self.left > 0
+        Ok(self.left > 0)
     }
 
     /// What is odd about this stream's latest block; said once.
@@ -85,14 +85,16 @@ impl Blocks {
         Some(self.odd.swap_remove(at).1)
     }
 
-    fn judge(&mut self, payload: &[u8]) {
-        let Some(block) = without_framing(payload, self.flags) else { return };
+    fn judge(&mut self, payload: &[u8]) -> Result<(), Flood> {
+        let Some(block) = without_framing(payload, self.flags) else { return Ok(()) };
+        let block = after_sizes(block)?;
         if let Some(oddity) = look(block, self.trailers) {
             if self.odd.len() >= ODD_MAX {
                 self.odd.remove(0);
             }
             self.odd.push((self.stream, oddity));
         }
+        Ok(())
     }
 }
 
@@ -116,7 +118,9 @@ pub fn replay(block: &[u8], trailers: bool, piece: usize, frames: bool) -> Optio
         if frames {
             blocks.begin(frame(piece.len(), left == 0), n == 0, last_stream);
         }
-        blocks.take(piece);
+        if blocks.take(piece).is_err() {
+            return Some("too many table sizes");
+        }
     }
     blocks.odd(1).map(Oddity::reason)
 }
@@ -136,17 +140,24 @@ fn without_framing(payload: &[u8], flags: u8) -> Option<&[u8]> {
     payload.get(skip..end)
 }
 
+/// The block without the new sizes of the table at its beginning: two at most (RFC 7541 4.2).
+fn after_sizes(mut block: &[u8]) -> Result<&[u8], Flood> {
+    for _ in 0..=SIZES_MAX {
+        if !matches!(block.first(), Some(0x20..0x40)) || number(&mut block, 5).is_none() {
+            return Ok(block);
+        }
+    }
+    Err(Flood::TableSizes)
+}
+
 /// Walks a block (RFC 7541 6). What it cannot read h2 refuses.
 fn look(mut block: &[u8], trailers: bool) -> Option<Oddity> {
     while let Some(&first) = block.first() {
         let (indexed, prefix) = match first {
             0x80.. => (true, 7),
             0x40..0x80 => (false, 6),
-            // A new size of the table, no field.
-            0x20..0x40 => {
-                number(&mut block, 5)?;
-                continue;
-            }
+            // A new size of the table, where none may be.
+            0x20..0x40 => return None,
             _ => (false, 4),
         };
         let index = number(&mut block, prefix)?;
@@ -307,6 +318,9 @@ const LENGTHS: [(u32, u32); 20] = [
 const STATIC_PSEUDO: usize = 14;
 const STATIC_LAST: usize = 61;
 
+/// New sizes of the table in one block.
+const SIZES_MAX: usize = 2;
+
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 0x20;
 const END_HEADERS: u8 = 4;
@@ -334,17 +348,17 @@ mod tests {
         let mut blocks = Blocks::default();
         let frame = |len, flags| FrameHead { len, kind: 1, flags, stream: 3 };
         blocks.begin(frame(block.len(), END_HEADERS), true, if trailers { 3 } else { 1 });
-        blocks.take(block);
+        blocks.take(block).unwrap();
         let whole = blocks.odd(3);
         assert_eq!(blocks.odd(3), None, "said once");
         for cut in 1..block.len() {
             let (first, rest) = block.split_at(cut);
             blocks.begin(frame(cut, 0), true, if trailers { 3 } else { 1 });
             for byte in first {
-                blocks.take(&[*byte]);
+                blocks.take(&[*byte]).unwrap();
             }
             blocks.begin(frame(rest.len(), END_HEADERS), false, 3);
-            blocks.take(rest);
+            blocks.take(rest).unwrap();
             assert_eq!(blocks.odd(3), whole, "in two frames, cut at {cut}");
         }
         whole
@@ -422,13 +436,21 @@ mod tests {
     }
 
     #[test]
+    fn a_block_changes_the_size_of_the_table_twice_at_most() {
+        let of = |sizes: usize| [[0x3f, 0xe1, 0x1f].repeat(sizes), vec![0x82]].concat();
+        for (sizes, odd) in [(0, false), (1, false), (2, false), (3, true), (5_000, true)] {
+            assert_eq!(replay(&of(sizes), false, 100, true).is_some(), odd, "{sizes}");
+        }
+    }
+
+    #[test]
     fn padding_and_priority_are_no_part_of_a_block() {
         let path = literal(Ok(4), b"/#", false);
         let payload = [&[3u8, 0, 0, 0, 0, 9][..], &path, &[0, 0, 0]].concat();
         let mut blocks = Blocks::default();
         let flags = END_HEADERS | PADDED | PRIORITY;
         blocks.begin(FrameHead { len: payload.len(), kind: 1, flags, stream: 1 }, true, 0);
-        blocks.take(&payload);
+        blocks.take(&payload).unwrap();
         assert_eq!(blocks.odd(1), Some(Oddity::Path));
     }
 

@@ -14,7 +14,9 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::coalesce::{self, Coalesce};
-use super::frames::{Budgets, CONTINUATION, DATA, Flood, HEADERS, PREFACE_LEN, Walk, goaway};
+use super::frames::{
+    Budgets, CONTINUATION, DATA, Flood, FrameHead, HEADERS, PREFACE_LEN, Walk, goaway,
+};
 use super::gate::Lease;
 use super::http2_block::Blocks;
 use super::pulse::{Phase, Pulse, Verdict};
@@ -154,20 +156,17 @@ impl Shared {
         self.budgets.tick(self.heard);
         self.budgets.finished(self.pulse.take_finished());
         let mut uploaded = 0;
-        self.follow_block(fresh);
+        if let Err(flood) = self.follow_block(fresh) {
+            buf.set_filled(before);
+            return Poll::Ready(Err(self.cut_off(flood)));
+        }
         while let Some(frame) = self.inward.next(&mut fresh) {
             if frame.kind == DATA {
                 uploaded += frame.len;
             }
-            let last = self.budgets.last_stream();
-            if let Err(flood) = self.budgets.received(frame) {
+            if let Err(flood) = self.heed(frame, fresh) {
                 buf.set_filled(before);
                 return Poll::Ready(Err(self.cut_off(flood)));
-            }
-            if matches!(frame.kind, HEADERS | CONTINUATION) {
-                self.blocks.lock().begin(frame, frame.kind == HEADERS, last);
-                self.in_block = true;
-                self.follow_block(fresh);
             }
         }
         self.pulse.uploads(self.budgets.uploads() > 0, uploaded);
@@ -175,11 +174,24 @@ impl Shared {
         Poll::Ready(Ok(()))
     }
 
-    /// Shows the beginning of `fresh` to who reads header blocks, if it belongs to one.
-    fn follow_block(&mut self, fresh: &[u8]) {
-        if self.in_block {
-            self.in_block = self.blocks.lock().take(fresh);
+    /// A frame begins, and `fresh` with its payload.
+    fn heed(&mut self, frame: FrameHead, fresh: &[u8]) -> Result<(), Flood> {
+        let last = self.budgets.last_stream();
+        self.budgets.received(frame)?;
+        if matches!(frame.kind, HEADERS | CONTINUATION) {
+            self.blocks.lock().begin(frame, frame.kind == HEADERS, last);
+            self.in_block = true;
+            self.follow_block(fresh)?;
         }
+        Ok(())
+    }
+
+    /// Shows the beginning of `fresh` to who reads header blocks, if it belongs to one.
+    fn follow_block(&mut self, fresh: &[u8]) -> Result<(), Flood> {
+        if self.in_block {
+            self.in_block = self.blocks.lock().take(fresh)?;
+        }
+        Ok(())
     }
 
     fn write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {

@@ -7,8 +7,9 @@ Under each attack a well-behaved client asks for a stored 4 KiB object on one co
 attack passes if no request of it fails, its 95th percentile stays below twice the quiet value
 (measured just before; on a busy machine up to three tries, because the neighbours of the
 machine look like an attack), the program's resident memory grows by less than 64 MiB, and it
-still runs. How a connection of the attacker ends is printed beside it. The file limit is raised
-as far as it goes; with less than 2 x --idle files the idle attack uses what there is.
+still runs. How busy the node was and how a connection of the attacker ends is printed beside
+it. The file limit is raised as far as it goes; with less than 2 x --idle files the idle attack
+uses what there is.
 
 What is measured is the node and not the load generator: with two cores or more the node has
 all but the last one, on which the good client, a process of its own, goes before the attacker.
@@ -85,6 +86,12 @@ class Node:
     def resident(self):
         with open(f"/proc/{self.process.pid}/status") as file:
             return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmRSS"))
+
+    def worked(self):
+        """Seconds of processor time so far."""
+        with open(f"/proc/{self.process.pid}/stat") as file:
+            user, system = file.read().rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def tcp(self, secure=False, buffer=None):
         one = socket.socket()
@@ -326,11 +333,12 @@ def measure(node, attack):
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    good, begun = Beside(ask_often, node), time.time()
+    good, begun, before_work = Beside(ask_often, node), time.time(), node.worked()
     attacker = Beside(attack_once, node, attack)
     end = attacker.said()
     time.sleep(max(0.0, 3 - (time.time() - begun)))
     busy, failed = judged(good)
+    share = 100 * (node.worked() - before_work) / (time.time() - begun)
     attacker.end()
     going[0] = False
     watcher.join()
@@ -338,7 +346,7 @@ def measure(node, attack):
     grown = peak[0] - before
     sound = alive and failed + lost == 0 and grown < 64
     # Below a millisecond the ratio is that of the scheduler.
-    return sound, busy < 2 * max(calm, 1.0), (calm, busy, grown, failed, end)
+    return sound, busy < 2 * max(calm, 1.0), (calm, busy, grown, share, failed, end)
 
 
 def main():
@@ -356,17 +364,17 @@ def main():
             peer.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
             while peer.recv(1 << 20):
                 pass
-    print(f"{'attack':36} {'quiet p95':>9} {'p95':>9} {'memory':>9}  ends")
+    print(f"{'attack':36} {'quiet p95':>9} {'p95':>9} {'memory':>9} {'busy':>6}  ends")
     for name, attack in attacks(min(options.idle, most - 500)).items():
         if not any(word in name for word in options.only.split(",")):
             continue
         for _ in range(3):
-            sound, prompt, (calm, busy, grown, lost, end) = measure(node, attack)
+            sound, prompt, (calm, busy, grown, share, lost, end) = measure(node, attack)
             if not sound or prompt:
                 break
         good = sound and prompt
         passed, failed = passed + good, failed + (not good)
-        print(f"{name:36} {calm:6.2f} ms {busy:6.2f} ms {grown:+5.1f} MiB  {end}"
+        print(f"{name:36} {calm:6.2f} ms {busy:6.2f} ms {grown:+5.1f} MiB {share:4.0f} %  {end}"
               f"{'' if good else '  FAILED'}{f', {lost} requests failed' if lost else ''}", flush=True)
     node.process.terminate()
     node.process.wait(40)
