@@ -1,6 +1,5 @@
-//! What must hold of every reader outside of the caching rules, whatever the bytes: answers
-//! of origins, records on disk, purges in the ledger file, PROXY headers, configurations,
-//! traces, units. A file of its own beside the rules' properties, because these readers
+//! What must hold of every reader outside of the caching rules, whatever the bytes: records
+//! on disk, purges in the ledger file, PROXY headers, configurations, traces, units. A file of its own beside the rules' properties, because these readers
 //! belong to other layers. Shared in the same way.
 
 use std::future::Future;
@@ -14,16 +13,13 @@ use brink::base::units::{format_duration, parse_duration};
 use brink::base::{ByteSize, Now};
 use brink::front::proxy_protocol;
 use brink::lab::trace;
-use brink::origin::answer::Reader;
-use brink::origin::framing::{Expect, Framing};
 use brink::rules::purge::Purge;
 use brink::store::disk::format::{self, Header, Kind};
 use brink::store::disk::meta::{self, Run};
 use bytes::Bytes;
 
 /// Every property by the name of its fuzz target and corpus directory.
-pub const ALL: [(&str, fn(&[u8])); 8] = [
-    ("answer", answer),
+pub const ALL: [(&str, fn(&[u8])); 7] = [
     ("record", record),
     ("meta", stored),
     ("purge", purge),
@@ -32,32 +28,6 @@ pub const ALL: [(&str, fn(&[u8])); 8] = [
     ("trace", log_lines),
     ("units", units),
 ];
-
-/// No split changes what an answer is or where it ends, and its last byte ends it. The
-/// first byte of the input says what was asked and how long the pieces are.
-pub fn answer(input: &[u8]) {
-    let Some((&how, bytes)) = input.split_first() else { return };
-    let expect = Expect { head: how & 1 != 0, upgrade: how & 2 != 0 };
-    let read = |bytes: &[u8], piece: usize| -> Option<(usize, bool, Framing)> {
-        let mut reader = Reader::default();
-        reader.begin(expect);
-        let mut used = 0;
-        for piece in bytes.chunks(piece) {
-            used += reader.feed(piece).ok()?;
-        }
-        Some((used, reader.is_idle(), reader.framing()))
-    };
-    let whole = read(bytes, bytes.len().max(1));
-    for piece in [1, 2, usize::from(how >> 2) + 1] {
-        assert_eq!(whole, read(bytes, piece), "pieces of {piece}");
-    }
-    if let Some((used, true, framing)) = whole {
-        let cut = read(&bytes[..used - 1], used).expect("a part of it is no worse");
-        assert!(!cut.1, "it ended before its end");
-        let next = [&bytes[..used], b"HTTP/1.1 200 OK\r\n\r\n"].concat();
-        assert_eq!(read(&next, next.len()), Some((used, true, framing)));
-    }
-}
 
 /// A record reads as what was written, and not at all after one byte of it changed. The
 /// first two bytes of the input say which and how.
@@ -167,7 +137,9 @@ pub fn log_lines(input: &[u8]) {
     assert!(summary.sizes_inferred <= requests);
     let sound = |one: &trace::Request| (one.object as usize) < trace.objects() && one.size > 0;
     assert!(trace.requests.iter().all(sound));
-    assert!(trace.footprint() <= trace.bytes());
+    // A sample says itself what it stands for; sums of large numbers are rounded.
+    let within = trace.footprint() as f64 <= trace.bytes() as f64 * (1.0 + 1e-9);
+    assert!(within || trace.sample.is_some());
 }
 
 /// Parse, print, parse is the identity for every duration and for every size that prints

@@ -2,7 +2,7 @@
 #![no_main]
 
 #[allow(dead_code)]
-#[path = "../formats.rs"]
-mod formats;
+#[path = "../streams.rs"]
+mod streams;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| formats::answer(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| streams::answer(input));

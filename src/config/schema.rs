@@ -32,7 +32,8 @@ pub fn read(text: &str, base: &Path, sink: &Sink) -> Option<Config> {
         sink.push(Problem {
             severity: Severity::Error,
             path: String::new(),
-            span: error.span(),
+            // Where nothing is pointed at (nested too deeply), it is somewhere before the end.
+            span: error.span().or(Some(text.len()..text.len())),
             message: format!("not TOML: {}", error.message().replace('\n', ", ")),
             help: None,
         });

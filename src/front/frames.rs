@@ -102,6 +102,7 @@ pub(crate) enum Flood {
     ProvokedResets,
     Continuations,
     HeaderBlock,
+    TableSizes,
 }
 
 impl Flood {
@@ -117,6 +118,7 @@ impl Flood {
             Flood::ProvokedResets => &stats.flood_provoked_resets,
             Flood::Continuations => &stats.flood_continuations,
             Flood::HeaderBlock => &stats.flood_header_block,
+            Flood::TableSizes => &stats.flood_table_sizes,
         }
     }
 }
@@ -284,14 +286,14 @@ pub(crate) const PREFACE_LEN: usize = 24;
 
 /// RFC 9113 6.1.
 pub(crate) const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
+pub(crate) const CONTINUATION: u8 = 9;
 /// RFC 9218 7.1.
 const PRIORITY_UPDATE: u8 = 0x10;
 

@@ -139,7 +139,7 @@ impl<H: Handler> Http1Io<H> {
     }
 
     /// Reads behind what is already held. `true`: the client has closed.
-    fn read_aside(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    pub(super) fn read_aside(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut scratch = [0u8; SCRATCH];
         let mut more = ReadBuf::new(&mut scratch);
         match Pin::new(&mut self.wire).poll_read(cx, &mut more) {
@@ -177,7 +177,7 @@ impl<H: Handler> Http1Io<H> {
     }
 
     /// Counts what is held of an unfinished head with that of all connections.
-    fn charge(&mut self) {
+    pub(super) fn charge(&mut self) {
         let unfinished = if self.rest == Then::Partial { self.held.capacity() } else { 0 };
         if !self.lease.hold_head(unfinished) {
             self.refuse(Fault::Overloaded("too many unfinished requests"));

@@ -21,6 +21,7 @@ use http::{Method, Request};
 use parking_lot::Mutex;
 
 use super::http1::watch;
+use super::http2_block::Blocks;
 use super::http2_exchange::Open;
 use super::http2_io::{Http2Io, Shared};
 use super::http2_ping::KeepAlive;
@@ -29,8 +30,9 @@ use super::options::{Http2Options, Limits};
 use super::pulse::{Phase, Verdict};
 use super::service::Service;
 use super::stats::count;
-use super::upload::Upload;
+use super::upload::{Upload, Watch};
 use super::{Handler, http2_exchange, http2_straight};
+use crate::rules::fault::Fault;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve<H: Handler>(
@@ -46,6 +48,7 @@ pub(crate) async fn serve<H: Handler>(
     let mut conn = Driver {
         waker: Waker::from(Arc::clone(&hub)),
         hub,
+        blocks: shared.lock().blocks(),
         shared: Arc::clone(&shared),
         service,
         options: options.clone(),
@@ -100,6 +103,7 @@ pub(crate) async fn serve<H: Handler>(
 struct Driver<H: Handler> {
     state: State,
     shared: Arc<Mutex<Shared>>,
+    blocks: Arc<Mutex<Blocks>>,
     service: Arc<Service<H>>,
     options: Http2Options,
     hub: Arc<Hub>,
@@ -154,7 +158,7 @@ impl<H: Handler> Driver<H> {
         loop {
             self.hub.look();
             match ready!(conn.poll_accept(&mut inside)) {
-                Some(accepted) => begin(&self.service, accepted?),
+                Some(accepted) => begin(&self.service, &self.blocks, accepted?),
                 None => return Poll::Ready(Ok(())),
             }
         }
@@ -164,9 +168,15 @@ impl<H: Handler> Driver<H> {
 /// One request: answered now, or an exchange of its own.
 fn begin<H: Handler>(
     service: &Arc<Service<H>>,
+    blocks: &Arc<Mutex<Blocks>>,
     (request, respond): (Request<RecvStream>, SendResponse<Bytes>),
 ) {
     let (parts, stream) = request.into_parts();
+    let id = respond.stream_id().as_u32();
+    let odd = blocks.lock().odd(id);
+    if let Some(odd) = odd {
+        return http2_exchange::refuse(service, Fault::BadRequest(odd.reason()), respond);
+    }
     if parts.method == Method::GET
         && stream.is_end_stream()
         && let Some(ready) = service.ready_http2(&parts)
@@ -175,7 +185,7 @@ fn begin<H: Handler>(
         return http2_straight::answer(service, parts, ready, respond);
     }
     let open = Open::new(&service.pulse);
-    let upload = Upload::http2(stream, &parts.headers);
+    let upload = Upload::http2(stream, &parts.headers, Watch::new(blocks, id));
     http2_exchange::start(service, Request::from_parts(parts, upload), respond, open);
 }
 

@@ -20,10 +20,12 @@ use super::pulse::Pulse;
 use super::rein::Rein;
 use super::reined::Reined;
 use super::service::Service;
+use super::stats::count;
 use super::upload::Upload;
 use super::{BoxError, Handler};
 use crate::base::Clock;
 use crate::rules::date;
+use crate::rules::fault::Fault;
 
 /// One open exchange: from the request's arrival to the end of its answer.
 pub(super) struct Open {
@@ -54,6 +56,27 @@ pub(super) fn start<H: Handler>(
 ) {
     let rein = Arc::<Rein>::default();
     let exchange = run(Arc::clone(service), request, respond, open, Arc::clone(&rein));
+    hurry(service, exchange, rein);
+}
+
+/// Answers a request that the handler does not get to see. What is left of its body h2 resets.
+pub(super) fn refuse<H: Handler>(
+    service: &Arc<Service<H>>,
+    fault: Fault,
+    respond: SendResponse<Bytes>,
+) {
+    count(&service.stats.refused);
+    let open = Open::new(&service.pulse);
+    let response = service.handler.refuse(fault, Arc::clone(&service.conn));
+    let rein = Arc::<Rein>::default();
+    hurry(service, answer(response, respond, open, Arc::clone(&rein)), rein);
+}
+
+fn hurry<H: Handler>(
+    service: &Arc<Service<H>>,
+    exchange: impl Future<Output = ()> + Send + 'static,
+    rein: Arc<Rein>,
+) {
     let mut exchange = Box::pin(exchange);
     let mut cx = Context::from_waker(Waker::noop());
     if exchange.as_mut().poll(&mut cx).is_pending() {
@@ -65,7 +88,7 @@ async fn run<H: Handler>(
     service: Arc<Service<H>>,
     request: Request<Upload>,
     mut respond: SendResponse<Bytes>,
-    mut open: Open,
+    open: Open,
     rein: Arc<Rein>,
 ) {
     let response = {
@@ -77,7 +100,19 @@ async fn run<H: Handler>(
         })
         .await
     };
-    let Some(response) = response else { return };
+    if let Some(response) = response {
+        answer(response, respond, open, rein).await;
+    }
+}
+
+async fn answer<B>(
+    response: Response<B>,
+    mut respond: SendResponse<Bytes>,
+    mut open: Open,
+    rein: Arc<Rein>,
+) where
+    B: Body<Data = Bytes, Error = BoxError>,
+{
     let (head, body) = response.into_parts();
     let ended = body.is_end_stream();
     let mut head = Response::from_parts(head, ());

@@ -14,8 +14,11 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::coalesce::{self, Coalesce};
-use super::frames::{Budgets, DATA, Flood, PREFACE_LEN, Walk, goaway};
+use super::frames::{
+    Budgets, CONTINUATION, DATA, Flood, FrameHead, HEADERS, PREFACE_LEN, Walk, goaway,
+};
 use super::gate::Lease;
+use super::http2_block::Blocks;
 use super::pulse::{Phase, Pulse, Verdict};
 use super::stats::{Stats, count};
 use super::wire::{self, Wire};
@@ -33,6 +36,9 @@ pub(crate) struct Shared {
     inward: Walk,
     outward: Walk,
     budgets: Budgets,
+    blocks: Arc<Mutex<Blocks>>,
+    /// Bytes of a header block come next.
+    in_block: bool,
     out: Coalesce,
     flood: Option<Flood>,
     closing: Option<usize>,
@@ -63,6 +69,8 @@ impl Shared {
             inward: Walk::after(PREFACE_LEN),
             outward: Walk::after(0),
             budgets,
+            blocks: Arc::default(),
+            in_block: false,
             out: Coalesce::default(),
             flood: None,
             closing: None,
@@ -75,6 +83,11 @@ impl Shared {
     /// The task runs again: there may be something to read.
     pub(crate) fn rouse(&mut self) {
         self.quiet = false;
+    }
+
+    /// What of the client's header blocks h2 does not tell.
+    pub(crate) fn blocks(&self) -> Arc<Mutex<Blocks>> {
+        Arc::clone(&self.blocks)
     }
 
     /// How long nothing has been read.
@@ -143,11 +156,15 @@ impl Shared {
         self.budgets.tick(self.heard);
         self.budgets.finished(self.pulse.take_finished());
         let mut uploaded = 0;
+        if let Err(flood) = self.follow_block(fresh) {
+            buf.set_filled(before);
+            return Poll::Ready(Err(self.cut_off(flood)));
+        }
         while let Some(frame) = self.inward.next(&mut fresh) {
             if frame.kind == DATA {
                 uploaded += frame.len;
             }
-            if let Err(flood) = self.budgets.received(frame) {
+            if let Err(flood) = self.heed(frame, fresh) {
                 buf.set_filled(before);
                 return Poll::Ready(Err(self.cut_off(flood)));
             }
@@ -155,6 +172,26 @@ impl Shared {
         self.pulse.uploads(self.budgets.uploads() > 0, uploaded);
         self.pulse.partial(!self.inward.at_boundary() || self.budgets.in_block());
         Poll::Ready(Ok(()))
+    }
+
+    /// A frame begins, and `fresh` with its payload.
+    fn heed(&mut self, frame: FrameHead, fresh: &[u8]) -> Result<(), Flood> {
+        let last = self.budgets.last_stream();
+        self.budgets.received(frame)?;
+        if matches!(frame.kind, HEADERS | CONTINUATION) {
+            self.blocks.lock().begin(frame, frame.kind == HEADERS, last);
+            self.in_block = true;
+            self.follow_block(fresh)?;
+        }
+        Ok(())
+    }
+
+    /// Shows the beginning of `fresh` to who reads header blocks, if it belongs to one.
+    fn follow_block(&mut self, fresh: &[u8]) -> Result<(), Flood> {
+        if self.in_block {
+            self.in_block = self.blocks.lock().take(fresh)?;
+        }
+        Ok(())
     }
 
     fn write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {

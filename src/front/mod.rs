@@ -27,6 +27,9 @@ pub mod guard;
 mod http1;
 mod http1_read;
 mod http2;
+// Public for its fuzz target alone.
+#[doc(hidden)]
+pub mod http2_block;
 mod http2_exchange;
 mod http2_io;
 mod http2_ping;

@@ -80,6 +80,8 @@ counters! {
     flood_continuations,
     /// Encoded bytes of one header block.
     flood_header_block,
+    /// HPACK table sizes in one header block.
+    flood_table_sizes,
     /// HTTP/2 connections ended by an error of the protocol or a bound of its parser.
     http2_errors,
     /// HTTP/2 streams reset because the client took nothing of the answer.

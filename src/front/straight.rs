@@ -134,7 +134,16 @@ impl<H: Handler> Http1Io<H> {
                 Onward::Broken => return Poll::Ready(false),
                 Onward::Hyper(asked) => return self.hand_over(&asked),
             }
-            if !self.held.is_empty() || self.pulse.verdict() != Verdict::Fine {
+            if self.pulse.verdict() != Verdict::Fine {
+                return Poll::Ready(true);
+            }
+            if self.is_unfinished() {
+                match ready!(self.read_aside(cx)) {
+                    Ok(false) => continue,
+                    Ok(true) => return Poll::Ready(true),
+                    Err(_) => return Poll::Ready(false),
+                }
+            } else if !self.held.is_empty() {
                 return Poll::Ready(true);
             }
             let mut buf = ReadBuf::uninit(&mut scratch);
@@ -152,12 +161,23 @@ impl<H: Handler> Http1Io<H> {
                 Some(Poll::Ready(Ok(()))) => {}
                 Some(Poll::Ready(Err(_))) => return Poll::Ready(false),
                 Some(Poll::Pending) => return Poll::Pending,
+                None if scan.then == Then::Partial && scan.pass == 0 => {
+                    self.held.extend_from_slice(fresh);
+                    self.note(&scan);
+                    self.charge();
+                }
                 None if self.is_calm() && asked.is_some_and(|it| self.begin_later(fresh, &it)) => {
                     self.note(&scan);
                 }
                 None => return self.hand_over(fresh),
             }
         }
+    }
+
+    /// Whether all there is is the beginning of a head. Its rest is waited for without hyper,
+    /// whose buffers are larger than most heads.
+    fn is_unfinished(&self) -> bool {
+        self.rest == Then::Partial && self.cleared == 0 && !self.held.is_empty()
     }
 
     /// Has `fresh` read again, as hyper's: nothing before it is unfinished.

@@ -5,6 +5,7 @@
 //! forwarded as if it were whole.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -13,8 +14,12 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 
 use super::BoxError;
+use super::http1_read::BrokenBody;
+use super::http2_block::{Blocks, Oddity};
+use crate::rules::fault::Fault;
 
 /// A request body as it comes in.
 #[derive(Debug)]
@@ -29,14 +34,29 @@ enum Kind {
         left: Option<u64>,
         /// Only trailers may follow.
         drained: bool,
+        watch: Watch,
     },
 }
 
 impl Upload {
     /// The rest of a stream whose head had `fields`.
-    pub(super) fn http2(stream: RecvStream, fields: &HeaderMap) -> Self {
+    pub(super) fn http2(stream: RecvStream, fields: &HeaderMap, watch: Watch) -> Self {
         let left = if stream.is_end_stream() { Some(0) } else { announced(fields) };
-        Upload(Kind::Http2 { stream, left, drained: false })
+        Upload(Kind::Http2 { stream, left, drained: false, watch })
+    }
+}
+
+/// Knows what is odd about a stream's trailers.
+#[derive(Debug)]
+pub(super) struct Watch(Arc<Mutex<Blocks>>, u32);
+
+impl Watch {
+    pub(super) fn new(blocks: &Arc<Mutex<Blocks>>, stream: u32) -> Self {
+        Watch(Arc::clone(blocks), stream)
+    }
+
+    fn odd(&self) -> Option<Oddity> {
+        self.0.lock().odd(self.1)
     }
 }
 
@@ -64,9 +84,9 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let (stream, left, drained) = match &mut self.0 {
+        let (stream, left, drained, watch) = match &mut self.0 {
             Kind::Http1(body) => return Pin::new(body).poll_frame(cx).map_err(BoxError::from),
-            Kind::Http2 { stream, left, drained } => (stream, left, drained),
+            Kind::Http2 { stream, left, drained, watch } => (stream, left, drained, watch),
         };
         if !*drained {
             match ready!(stream.poll_data(cx)) {
@@ -81,6 +101,10 @@ impl Body for Upload {
             }
         }
         let trailers = ready!(stream.poll_trailers(cx))?;
+        if let Some(odd) = watch.odd() {
+            let broken = BrokenBody(Fault::BadRequest(odd.reason()));
+            return Poll::Ready(Some(Err(broken.into())));
+        }
         Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 

@@ -46,6 +46,7 @@ mod outgoing;
 mod outlier;
 mod pick;
 mod pool;
+mod replay;
 mod request;
 mod resolve;
 mod resume;
@@ -75,6 +76,7 @@ pub use options::{
     RetryOptions, ServerOptions, StickyOptions, Timeouts, TlsOptions,
 };
 pub use outgoing::{BoxError, Hear, Outgoing, Upload};
+pub use replay::{Replayed, replay};
 pub use state::{GroupState, ServerState};
 pub use upstream::Upstream;
 

@@ -26,10 +26,17 @@ pub fn listed(fields: &HeaderMap) -> SmallVec<[HeaderName; 4]> {
         .collect()
 }
 
+/// What sets a cookie: the field, and the one of RFC 2965 that was to follow it. Nobody sends
+/// that one any more, so whoever does gets the careful treatment.
+pub(super) fn sets_cookie(name: &HeaderName) -> bool {
+    *name == header::SET_COOKIE || name.as_str() == "set-cookie2"
+}
+
 /// Fields that stay even if `Connection` names them.
 pub(super) fn is_protected(name: &HeaderName) -> bool {
     PROTECTED.iter().any(|kept| kept == name)
-        || matches!(name.as_str(), "cdn-loop" | "x-forwarded-for" | "forwarded" | "set-cookie2")
+        || sets_cookie(name)
+        || matches!(name.as_str(), "cdn-loop" | "x-forwarded-for" | "forwarded")
 }
 
 static HOP: [HeaderName; 7] = [
@@ -42,7 +49,7 @@ static HOP: [HeaderName; 7] = [
     header::PROXY_AUTHORIZATION,
 ];
 
-static PROTECTED: [HeaderName; 16] = [
+static PROTECTED: [HeaderName; 15] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
@@ -56,7 +63,6 @@ static PROTECTED: [HeaderName; 16] = [
     header::ETAG,
     header::AUTHORIZATION,
     header::COOKIE,
-    header::SET_COOKIE,
     header::RANGE,
     header::VIA,
 ];

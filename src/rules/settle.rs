@@ -198,7 +198,7 @@ fn merge(entry: &Entry, answer: &AnswerHead<'_>, policy: &Policy) -> HeaderMap {
             || listed.contains(name)
             || *name == header::CONTENT_LENGTH
             || (part && *name == header::CONTENT_RANGE)
-            || (!policy.replay_set_cookie && *name == header::SET_COOKIE))
+            || (!policy.replay_set_cookie && hop::sets_cookie(name)))
     };
     for name in answer.headers.keys().filter(|name| taken(name)) {
         merged.remove(name);

@@ -218,7 +218,7 @@ fn directives_allow(
     if ask.headers.contains_key(header::AUTHORIZATION) && !is_shared(control) {
         return no("authorization");
     }
-    if !policy.store_set_cookie && answer.headers.contains_key(header::SET_COOKIE) {
+    if !policy.store_set_cookie && answer.headers.keys().any(hop::sets_cookie) {
         return no("set-cookie");
     }
     // RFC 9111 5.2.2.4, 5.2.2.7: such a field is for the client that asked. Kept without it,
@@ -290,7 +290,7 @@ pub(super) fn head_of(
             || control.withheld.contains(name)
             || *name == header::CONTENT_LENGTH
             || *name == header::AGE
-            || (!policy.replay_set_cookie && *name == header::SET_COOKIE)
+            || (!policy.replay_set_cookie && hop::sets_cookie(name))
             || is_tag_field(name, policy))
     };
     if answer.date(&header::DATE).is_some() {

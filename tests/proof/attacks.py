@@ -1,17 +1,23 @@
 #!/usr/bin/env python3
 """Attacks on the running program with its default settings, and what they cost others.
 
-    tests/proof/attacks.py [--brink target/release/brink] [--only WORD] [--idle 10000]
+    tests/proof/attacks.py [--brink target/release/brink] [--only WORD,WORD] [--idle 10000]
 
 Under each attack a well-behaved client asks for a stored 4 KiB object on one connection; the
 attack passes if no request of it fails, its 95th percentile stays below twice the quiet value
 (measured just before; on a busy machine up to three tries, because the neighbours of the
 machine look like an attack), the program's resident memory grows by less than 64 MiB, and it
-still runs. How a connection of the attacker ends is printed beside it. The file limit is raised
-as far as it goes; with less than 2 x --idle files the idle attack uses what there is.
+still runs. How busy the node was and how a connection of the attacker ends is printed beside
+it. The file limit is raised as far as it goes; with less than 2 x --idle files the idle attack
+uses what there is.
+
+What is measured is the node and not the load generator: with two cores or more the node has
+all but the last one, on which the good client, a process of its own, goes before the attacker.
 """
 
 import argparse
+import multiprocessing
+import os
 import resource
 import socket
 import ssl
@@ -22,6 +28,8 @@ import threading
 import time
 
 SMALL, LARGE = b"x" * 4096, b"y" * (4 << 20)
+FORK = multiprocessing.get_context("fork")
+CORES = sorted(os.sched_getaffinity(0))
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -30,6 +38,7 @@ def origin():
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
 
     def serve(peer):
+        last_in_line(threading.get_native_id())
         held = b""
         try:
             while True:
@@ -46,7 +55,10 @@ def origin():
                 body = LARGE if large else SMALL
                 kept = b"no-store" if target.startswith((b"/nostore", b"/slow")) else b"max-age=900"
                 peer.sendall(b"HTTP/1.1 200 OK\r\nCache-Control: %s\r\nContent-Length: %d\r\n\r\n"
-                             % (kept, len(body)) + body)
+                             % (kept, len(body)))
+                # In short calls, between which the good client gets its turn.
+                for at in range(0, len(body), 1 << 16):
+                    peer.sendall(body[at:at + (1 << 16)])
         except OSError:
             pass
         finally:
@@ -66,7 +78,7 @@ class Node:
         self.process = subprocess.Popen(
             [program, "run", "--origin", f"http://127.0.0.1:{origin()}",
              "--listen", f"127.0.0.1:{self.plain}", "--listen-tls", f"127.0.0.1:{self.secure}"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=lambda: on(CORES[:-1]))
         for _ in range(400):
             try:
                 return socket.create_connection(("127.0.0.1", self.plain), 1).close()
@@ -77,6 +89,12 @@ class Node:
     def resident(self):
         with open(f"/proc/{self.process.pid}/status") as file:
             return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmRSS"))
+
+    def worked(self):
+        """Seconds of processor time so far."""
+        with open(f"/proc/{self.process.pid}/stat") as file:
+            user, system = file.read().rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def tcp(self, secure=False, buffer=None):
         one = socket.socket()
@@ -100,39 +118,69 @@ def free_port():
         return one.getsockname()[1]
 
 
-class Good(threading.Thread):
-    """The well-behaved client."""
+def on(cores):
+    """Keeps this process on some cores, if there are any to choose from."""
+    if cores:
+        os.sched_setaffinity(0, cores)
 
-    def __init__(self, node):
-        super().__init__(daemon=True)
-        self.node, self.times, self.failed, self.going = node, [], 0, True
-        self.start()
 
-    def run(self):
-        peer = None
-        while self.going:
-            begun = time.perf_counter()
-            try:
-                peer = peer or self.node.tcp()
-                peer.sendall(b"GET /small HTTP/1.1\r\nHost: a.test\r\n\r\n")
-                held = b""
-                while not held.endswith(SMALL):
-                    more = peer.recv(65536)
-                    if not more:
-                        raise OSError("closed")
-                    held += more
-                if not held.startswith(b"HTTP/1.1 200"):
-                    raise OSError("refused")
-            except OSError:
-                self.failed, peer = self.failed + 1, None
-            self.times.append(time.perf_counter() - begun)
-            time.sleep(0.005)
+def last_in_line(thread):
+    """Gives it the processor time that nobody else wants."""
+    os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+
+
+class Beside:
+    """Work in a process of its own, because the threads of one Python take turns."""
+
+    def __init__(self, work, *arguments):
+        self.ours, theirs = FORK.Pipe()
+        self.process = FORK.Process(target=work, args=(theirs, *arguments), daemon=True)
+        self.process.start()
+
+    def said(self):
+        return self.ours.recv()
 
     def end(self):
-        self.going = False
-        self.join()
-        times = sorted(self.times)
-        return 1000 * times[int(len(times) * 0.95)]
+        self.ours.send("end")
+
+
+def ask_often(master, node):
+    """The well-behaved client; says how long its requests took and how many failed."""
+    peer, times, failed = None, [], 0
+    while not master.poll():
+        begun = time.perf_counter()
+        try:
+            peer = peer or node.tcp()
+            peer.sendall(b"GET /small HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            held = b""
+            while not held.endswith(SMALL):
+                more = peer.recv(65536)
+                if not more:
+                    raise OSError("closed")
+                held += more
+            if not held.startswith(b"HTTP/1.1 200"):
+                raise OSError("refused")
+        except OSError:
+            failed, peer = failed + 1, None
+        times.append(time.perf_counter() - begun)
+        time.sleep(0.005)
+    master.send((times, failed))
+
+
+def attack_once(master, node, attack):
+    """The attacker; says how it ended, and keeps its connections until told."""
+    last_in_line(0)
+    peers, end = attack(node)
+    master.send(end)
+    master.recv()
+    del peers
+
+
+def judged(good):
+    """The 95th percentile of a good client in milliseconds, and how many requests failed."""
+    good.end()
+    times, failed = good.said()
+    return 1000 * sorted(times)[int(len(times) * 0.95)], failed
 
 
 def frame(kind, flags, stream, payload=b""):
@@ -281,9 +329,9 @@ def many_idle(node, count):
 
 
 def measure(node, attack):
-    quiet = Good(node)
+    quiet = Beside(ask_often, node)
     time.sleep(1.5)
-    calm, before = quiet.end(), node.resident()
+    (calm, lost), before = judged(quiet), node.resident()
     peak, going = [before], [True]
 
     def watch():
@@ -293,19 +341,20 @@ def measure(node, attack):
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    good, begun = Good(node), time.time()
-    peers, end = attack(node)
+    good, begun, before_work = Beside(ask_often, node), time.time(), node.worked()
+    attacker = Beside(attack_once, node, attack)
+    end = attacker.said()
     time.sleep(max(0.0, 3 - (time.time() - begun)))
-    busy = good.end()
-    for peer in peers:
-        peer.close()
+    busy, failed = judged(good)
+    share = 100 * (node.worked() - before_work) / (time.time() - begun)
+    attacker.end()
     going[0] = False
     watcher.join()
     alive = node.process.poll() is None
     grown = peak[0] - before
-    sound = alive and good.failed + quiet.failed == 0 and grown < 64
+    sound = alive and failed + lost == 0 and grown < 64
     # Below a millisecond the ratio is that of the scheduler.
-    return sound, busy < 2 * max(calm, 1.0), (calm, busy, grown, good.failed, end)
+    return sound, busy < 2 * max(calm, 1.0), (calm, busy, grown, share, failed, end)
 
 
 def main():
@@ -316,23 +365,24 @@ def main():
     options = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    on(CORES[-1:])
     node, failed, passed = Node(options.brink), 0, 0
     for target in (b"/small", b"/large"):
         with node.tcp() as peer:
             peer.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
             while peer.recv(1 << 20):
                 pass
-    print(f"{'attack':36} {'quiet p95':>9} {'p95':>9} {'memory':>9}  ends")
+    print(f"{'attack':36} {'quiet p95':>9} {'p95':>9} {'memory':>9} {'busy':>6}  ends")
     for name, attack in attacks(min(options.idle, most - 500)).items():
-        if options.only not in name:
+        if not any(word in name for word in options.only.split(",")):
             continue
         for _ in range(3):
-            sound, prompt, (calm, busy, grown, lost, end) = measure(node, attack)
+            sound, prompt, (calm, busy, grown, share, lost, end) = measure(node, attack)
             if not sound or prompt:
                 break
         good = sound and prompt
         passed, failed = passed + good, failed + (not good)
-        print(f"{name:36} {calm:6.2f} ms {busy:6.2f} ms {grown:+5.1f} MiB  {end}"
+        print(f"{name:36} {calm:6.2f} ms {busy:6.2f} ms {grown:+5.1f} MiB {share:4.0f} %  {end}"
               f"{'' if good else '  FAILED'}{f', {lost} requests failed' if lost else ''}", flush=True)
     node.process.terminate()
     node.process.wait(40)

@@ -24,7 +24,14 @@ struct Bounded {
 
 impl Bounded {
     fn new(sections: &str) -> Self {
-        let origin = Origin::start(|_| fresh(60, "x".repeat(1000)));
+        let length = |target: &str| if target == "/large" { 16 << 20 } else { 1000 };
+        Self::before(
+            Origin::start(move |seen| fresh(60, "x".repeat(length(&seen.target)))),
+            sections,
+        )
+    }
+
+    fn before(origin: Origin, sections: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let token = dir.path().join("token");
         let node = Node::start(&format!(
@@ -215,6 +222,36 @@ fn a_stream_that_takes_nothing_is_reset_and_the_others_flow() {
     bounded.serves();
 }
 
+#[test]
+fn a_reader_that_takes_nothing_is_cut_off() {
+    let bounded = Bounded::new(QUICK);
+    let mut stalled = bounded.node.client();
+    stalled.send(request("GET", "/large", ""));
+    eventually("the stall is noticed", || bounded.limit("write_timeouts") == 1);
+    assert_ne!(stalled.answer().ended, Ended::Clean, "it sees that something is missing");
+    bounded.serves();
+}
+
+#[test]
+fn streams_over_the_limit_are_refused_as_not_begun() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |_| {
+        held.pass();
+        fresh(60, "x")
+    });
+    let bounded = Bounded::before(origin, "[http2]\nstreams_max = 2\nlocal_resets_max = 2\n");
+    let mut raw = bounded.node.raw_h2();
+    for (stream, path) in [(1, "/a"), (3, "/b"), (5, "/c")] {
+        raw.get(stream, path, &[]);
+    }
+    assert_eq!(raw.fate(5), Fate::Reset(7), "REFUSED_STREAM: it may be sent again");
+    eventually("the two are under way", || bounded.origin.count() == 2);
+    gate.open();
+    assert_eq!(raw.fate(1).status(), Some(200));
+    bounded.serves();
+}
+
 /// Sends `bytes` until the connection ends; the limit must have been reached.
 #[track_caller]
 fn flooded(bounded: &Bounded, prepare: impl Fn(&mut RawH2), bytes: &[u8], limit: &str) {
@@ -256,7 +293,9 @@ fn each_budget_of_http_2_has_its_setting_and_its_counter() {
     flooded(&bounded, upload, &reset, "flood_resets");
     flooded(&bounded, block, &frame(kind::CONTINUATION, 0, 1, b"\x00"), "flood_continuations");
     flooded(&bounded, block, &large, "flood_header_block");
-    assert_eq!(bounded.limit("http2_floods"), 8);
+    let sizes = frame(kind::HEADERS, END_HEADERS | END_STREAM, 1, &[0x20; 9]);
+    flooded(&bounded, none, &sizes, "flood_table_sizes");
+    assert_eq!(bounded.limit("http2_floods"), 9);
 }
 
 #[test]

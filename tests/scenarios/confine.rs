@@ -30,3 +30,21 @@ fn the_program_serves_confined_and_unconfined() {
         });
     }
 }
+
+#[test]
+fn the_program_needs_no_capability() {
+    let origin = Origin::start(|_| reply::fresh(60, "x"));
+    let dir = tempfile::tempdir().expect("a directory");
+    // Root gets them all unless the bounding set is empty; others have none to begin with.
+    let own = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let root = own.lines().any(|line| line.starts_with("Uid:\t0\t"));
+    let without = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+    let under = if root { &without[..] } else { &[] };
+    let text = process::config(dir.path(), &origin, "");
+    let process = Process::start_under(under, dir.path(), &text);
+    process.client().get("/a").expect(200, "x");
+    assert!(process.client().get("/a").is_hit());
+    for set in ["CapPrm:", "CapEff:", "CapInh:"] {
+        assert_eq!(status(&process, set).trim_start_matches('0'), "", "{set}");
+    }
+}

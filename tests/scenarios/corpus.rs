@@ -2,6 +2,7 @@
 //! proptest makes out of the seeds.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -12,10 +13,17 @@ mod properties;
 #[path = "../../fuzz/formats.rs"]
 mod formats;
 
-/// Every property with the name of its corpus.
-fn all() -> impl Iterator<Item = (&'static str, fn(&[u8]))> {
-    properties::ALL.into_iter().chain(formats::ALL)
-}
+#[path = "../../fuzz/streams.rs"]
+mod streams;
+
+/// A property, the name of its corpus, and the corpus.
+type Target = (&'static str, fn(&[u8]), Vec<Vec<u8>>);
+
+/// Every one of them, read once.
+static ALL: LazyLock<Vec<Target>> = LazyLock::new(|| {
+    let all = properties::ALL.into_iter().chain(formats::ALL).chain(streams::ALL);
+    all.map(|(target, property)| (target, property, seeds(target))).collect()
+});
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
@@ -26,12 +34,11 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 #[test]
 fn the_seed_corpus_holds() {
     let mut broken = Vec::new();
-    for (target, property) in all() {
-        let seeds = seeds(target);
+    for (target, property, seeds) in ALL.iter() {
         assert!(!seeds.is_empty(), "{target}");
         for seed in seeds {
-            if std::panic::catch_unwind(|| property(&seed)).is_err() {
-                broken.push((target, String::from_utf8_lossy(&seed).into_owned()));
+            if std::panic::catch_unwind(|| property(seed)).is_err() {
+                broken.push((target, String::from_utf8_lossy(seed).into_owned()));
             }
         }
     }
@@ -59,11 +66,10 @@ proptest! {
         from in any::<[Index; 2]>(),
         changes in prop::collection::vec((any::<Index>(), any::<u8>(), any::<u8>()), 1..8),
     ) {
-        for (target, property) in all() {
-            let seeds = seeds(target);
-            let mut input = from[0].get(&seeds).clone();
+        for (_, property, seeds) in ALL.iter() {
+            let mut input = from[0].get(seeds).clone();
             for (at, kind, byte) in &changes {
-                change(&mut input, at, *kind, *byte, from[1].get::<Vec<u8>>(&seeds));
+                change(&mut input, at, *kind, *byte, from[1].get::<Vec<u8>>(seeds));
             }
             property(&input);
         }

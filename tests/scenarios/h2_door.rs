@@ -61,9 +61,6 @@ fn a_clean_request_passes() {
 #[test]
 fn a_target_without_a_path_is_the_root_for_the_origin() {
     let (origin, node) = world();
-    let mut raw = node.raw_h2();
-    raw.headers(1, true, &but(b":path", b"?x"));
-    raw.fate(1);
     node.client().send("GET http://site.test?y HTTP/1.1\r\nHost: site.test\r\n\r\n").answer();
     for line in origin.wire_text().lines().filter(|line| line.starts_with("GET ")) {
         assert!(line.starts_with("GET /?"), "{line}");
@@ -98,6 +95,10 @@ fn a_request_line_cannot_be_smuggled_through_a_pseudo_field() {
         but(b":path", b"a"),
         but(b":path", b"*"),
         but(b":path", b"http://evil.test/a"),
+        but(b":path", b"/a#b"),
+        but(b":path", b"/a?b#c"),
+        but(b":path", b"#b"),
+        but(b":path", b"?b"),
         but(b":method", b"GET /evil HTTP/1.1\r\nX: y"),
         but(b":method", b"GET "),
         but(b":method", b""),
@@ -215,6 +216,27 @@ fn a_reset_inside_a_body_is_not_a_whole_body_for_the_origin() {
     assert_eq!(raw.fate(3).status(), Some(200));
     let posts = origin.requests().into_iter().filter(|seen| seen.method == "POST");
     assert!(posts.into_iter().all(|seen| seen.ended != Ended::Clean));
+}
+
+#[test]
+fn a_pseudo_field_among_trailers_spoils_the_upload() {
+    let (origin, node) = world();
+    let mut raw = node.raw_h2();
+    let mut fields = with(&[]);
+    fields[0] = (b":method", b"POST");
+    for (stream, trailer) in [(1, (":path", "/evil")), (3, (":status", "200"))] {
+        raw.headers(stream, false, &fields);
+        raw.frame(kind::DATA, 0, stream, b"half");
+        raw.headers(stream, true, &[(trailer.0.as_bytes(), trailer.1.as_bytes())]);
+        let fate = raw.fate(stream);
+        assert!(fate.is_refusal(), "{trailer:?} met {fate:?}");
+    }
+    raw.headers(5, false, &fields);
+    raw.frame(kind::DATA, 0, 5, b"whole");
+    raw.headers(5, true, &[(b"x-sum", b"1")]);
+    assert_eq!(raw.fate(5).status(), Some(200));
+    let whole = origin.requests().into_iter().filter(|seen| seen.ended == Ended::Clean);
+    assert_eq!(whole.count(), 1, "only the last one is whole for the origin");
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn what_the_origin_calls_private_is_not_kept() {
 fn a_set_cookie_is_not_kept() {
     assert!(!kept("Cache-Control: max-age=60\r\nSet-Cookie: id=1\r\n"));
     assert!(!kept("Cache-Control: public, s-maxage=60\r\nSet-Cookie: id=1\r\n"));
+    assert!(!kept("Cache-Control: max-age=60\r\nSet-Cookie2: id=1\r\n"));
 }
 
 #[test]

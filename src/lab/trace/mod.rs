@@ -98,7 +98,8 @@ impl Trace {
     pub fn bytes(&self) -> u64 {
         match self.sample {
             Some(sample) => sample.bytes,
-            None => self.requests.iter().map(|request| request.size).sum(),
+            // A trace may say any sizes.
+            None => self.requests.iter().fold(0, |sum, one| one.size.saturating_add(sum)),
         }
     }
 

@@ -52,6 +52,7 @@ fn freshness_follows_what_the_origin_states() {
         (&[("cache-control", "max-age=60, no-store")], "miss"),
         (&[("cache-control", "max-age=60, no-store, must-understand")], "hit"),
         (&[("cache-control", "max-age=60"), ("set-cookie", "a=b")], "miss"),
+        (&[("cache-control", "max-age=60"), ("set-cookie2", "a=b")], "miss"),
         (&[("cache-control", "max-age=60, no-cache=\"x\"")], "hit"),
         (&[("cache-control", "max-age=60, no-cache=\"x\""), ("x", "a")], "miss"),
         (&[("cache-control", "max-age=60"), ("vary", "*")], "miss"),
