@@ -13,6 +13,7 @@ use super::{NodeError, build, staff};
 use crate::admin::Api;
 use crate::base::Clock;
 use crate::config::Config;
+use crate::front::{self, Pipe};
 use crate::origin::Upstream;
 use crate::serve::{Serve, Shared};
 use crate::store::disk::device::Device;
@@ -33,6 +34,7 @@ pub struct Seams {
 pub struct Core {
     shared: Arc<Shared>,
     api: Option<Api>,
+    front: front::Options,
     seams: Seams,
 }
 
@@ -51,7 +53,7 @@ impl Core {
             Some(options) => Some(Api::new(options, handles)?),
             None => None,
         };
-        Ok(Core { shared, api, seams })
+        Ok(Core { shared, api, front: config.front.clone(), seams })
     }
 
     /// What all exchanges share.
@@ -62,6 +64,13 @@ impl Core {
     /// The handler of requests.
     pub fn serve(&self) -> Serve {
         Serve::new(self.shared.clone())
+    }
+
+    /// Serves clients' connections that are pipes, within the listeners' limits and each as a
+    /// task of the runtime it is called on.
+    pub fn door(&self) -> impl Fn(Pipe) + Send + Sync + use<> {
+        let (serve, options) = (self.serve(), self.front.clone());
+        move |pipe| drop(tokio::spawn(front::serve_pipe(serve.clone(), options.clone(), pipe)))
     }
 
     /// The admin API, if it is on.
