@@ -43,6 +43,7 @@ mod pipes;
 pub mod proxy_protocol;
 mod pulse;
 mod rein;
+mod reined;
 mod running;
 mod send;
 mod service;

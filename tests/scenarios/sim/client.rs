@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use brink::base::Now;
 use brink::front::{Connection, Handler, Upload};
-use brink::node::seams::Core;
+use brink::node::core::Core;
 use brink::serve::Serve;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;

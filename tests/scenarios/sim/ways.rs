@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use brink::front::Pipe;
-use brink::node::seams::Core;
+use brink::node::core::Core;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Request;
