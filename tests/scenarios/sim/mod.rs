@@ -13,6 +13,9 @@
 //! BRINK_SIM_STEPS=1000000 cargo test --release --test scenarios sim:: -- --nocapture
 //! BRINK_SIM_SEED=42 BRINK_SIM_STEPS=3000 cargo test --test scenarios sim:: -- --nocapture
 //! ```
+//! One client reaches the handler by hyper alone, the others by the front's own ways (`ways`);
+//! `BRINK_SIM_WAY` sends all by one, and `alike` holds the ways against each other.
+//!
 //! Without a seed the kept seeds and then worlds of [`WORLD`] steps are run one after the
 //! other from seed 1 on (from `BRINK_SIM_FROM` on, without the kept ones) until that many
 //! steps are done; with one just that world.
