@@ -187,7 +187,18 @@ async fn connection<H: Handler>(
         }
         return;
     };
-    let Some((wire, conn, early)) = opened else { return };
+    let Some(opened) = opened else { return };
+    gone.disarm();
+    serve(&thread, opened, pulse, lease).await;
+}
+
+/// What follows the handshake: one connection by the protocol that it chose.
+pub(super) async fn serve<H: Handler>(
+    thread: &Thread<H>,
+    (wire, conn, early): (Wire, Connection, Vec<u8>),
+    pulse: Arc<Pulse>,
+    lease: Lease,
+) {
     let http2 = conn.http2;
     let service = Arc::new(Service {
         handler: thread.handler.clone(),
@@ -196,7 +207,6 @@ async fn connection<H: Handler>(
         stats: Arc::clone(&thread.gate.stats),
         answered: Mutex::default(),
     });
-    gone.disarm();
     let (limits, options) = (&thread.options.limits, &thread.options.http2);
     if http2 {
         let stats = Arc::clone(&thread.gate.stats);
@@ -240,7 +250,7 @@ async fn open<H>(
         return None;
     }
     let mut conn = Connection {
-        id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+        id: next_id(),
         peer,
         local,
         listener: Arc::clone(&options.name),
@@ -332,7 +342,11 @@ impl Drop for Gone {
 
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// The number of the next connection.
+pub(super) fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// Pause after accept ran out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -40,6 +40,7 @@ mod judge;
 mod later;
 mod listen;
 mod options;
+mod pipes;
 // Public for its fuzz target alone.
 #[doc(hidden)]
 pub mod proxy_protocol;
@@ -64,6 +65,7 @@ pub use http1_read::BrokenBody;
 pub use interim::Interim;
 pub use listen::Front;
 pub use options::{Deadlines, Http2Options, Limits, ListenerOptions, Options};
+pub use pipes::{Pipe, serve_pipe};
 pub use running::Running;
 pub use stats::{Stats, StatsReading};
 pub use upload::Upload;

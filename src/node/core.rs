@@ -14,12 +14,14 @@ use super::{build, staff};
 use crate::admin::Api;
 use crate::base::Clock;
 use crate::config::Config;
+use crate::front::{self, Pipe};
 use crate::serve::{Serve, Shared};
 
 /// A node without listeners, on the runtime of its caller.
 pub struct Core {
     shared: Arc<Shared>,
     api: Option<Api>,
+    front: front::Options,
     seams: Seams,
 }
 
@@ -38,7 +40,7 @@ impl Core {
             Some(options) => Some(Api::new(options, handles)?),
             None => None,
         };
-        Ok(Core { shared, api, seams })
+        Ok(Core { shared, api, front: config.front.clone(), seams })
     }
 
     /// What all exchanges share.
@@ -49,6 +51,13 @@ impl Core {
     /// The handler of requests.
     pub fn serve(&self) -> Serve {
         Serve::new(self.shared.clone())
+    }
+
+    /// Serves clients' connections that are pipes, within the listeners' limits and each as a
+    /// task of the runtime it is called on.
+    pub fn door(&self) -> impl Fn(Pipe) + Send + Sync + use<> {
+        let (serve, options) = (self.serve(), self.front.clone());
+        move |pipe| drop(tokio::spawn(front::serve_pipe(serve.clone(), options.clone(), pipe)))
     }
 
     /// The admin API, if it is on.

@@ -1,5 +1,6 @@
-//! The clients: raw requests over pipes to hyper and the node's handler behind it, and a
-//! reader of answers that notices how each of them ended.
+//! The clients: raw requests over pipes, either to hyper and the node's handler behind it or
+//! through the node's front (`ways`), and a reader of answers that notices how each of them
+//! ended.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use brink::base::Now;
 use brink::front::{Connection, Handler, Upload};
+use brink::node::core::Core;
 use brink::serve::Serve;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -17,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::origin::PIPE;
 use super::scene::{Scene, target};
 use super::step::{Ask, Condition, Control, HOSTS, Method, Range};
+use super::ways::{Going, Lines, Way, connector};
 use crate::support::Ended;
 use crate::support::answer::{Wire, field, fields_of, framing_of};
 
@@ -26,6 +29,8 @@ pub struct Told {
     pub id: u64,
     /// What was asked.
     pub ask: Ask,
+    /// How it came in.
+    pub way: Way,
     /// Tag and date that went with the condition.
     pub known: Known,
     /// When it began: event and clock.
@@ -52,8 +57,8 @@ impl Told {
             let fields = fields.join("\n    ");
             format!("{} with {length} bytes ({ended:?})\n    {fields}", answer.status)
         });
-        let Told { id, ask, known, .. } = self;
-        format!("{what}\n  request {id}: {ask:?} knowing {known:?}\n  {shown}")
+        let Told { id, ask, way, known, .. } = self;
+        format!("{what}\n  request {id} ({way:?}): {ask:?} knowing {known:?}\n  {shown}")
     }
 }
 
@@ -98,10 +103,18 @@ pub struct Clients {
     pub told: Arc<Mutex<Vec<Told>>>,
     /// Exchanges under way.
     pub open: Arc<std::sync::atomic::AtomicUsize>,
+    /// The way that everybody goes; else each client has its own.
+    way: Option<Way>,
+    lines: Arc<Mutex<Lines>>,
     next: u64,
 }
 
 impl Clients {
+    /// Clients that all go this way, or each its own.
+    pub fn new(way: Option<Way>) -> Self {
+        Clients { way, ..Clients::default() }
+    }
+
     /// Remembers what an answer says of itself.
     pub fn learn(&mut self, told: &Told) {
         let Some(answer) = told.answer.as_ref().filter(|answer| answer.status == 200) else {
@@ -111,32 +124,50 @@ impl Clients {
         self.known.insert((told.ask.client, told.ask.url), known);
     }
 
+    /// Forgets the connections to a node that is no more.
+    pub fn part(&mut self) {
+        *self.lines.lock() = Lines::default();
+    }
+
     /// Sends one request on the runtime this is called on. Returns its number.
-    pub fn send(&mut self, scene: &Arc<Scene>, serve: &Serve, plan: u8, ask: &Ask) -> u64 {
+    pub fn send(&mut self, scene: &Arc<Scene>, core: &Core, plan: u8, ask: &Ask) -> u64 {
         let id = self.next;
         self.next += 1;
         let known = self.known.get(&(ask.client, ask.url)).cloned().unwrap_or_default();
-        let (scene, told, open) = (scene.clone(), self.told.clone(), self.open.clone());
+        let (told, open) = (self.told.clone(), self.open.clone());
         let began = (scene.tick(), scene.clock.now());
-        let (ask, serve) = (ask.clone(), serve.clone());
         let outage = scene.facts.lock().outages[usize::from(ask.url % HOSTS)].1;
-        let mut ask = ask;
+        let mut ask = ask.clone();
         let profile = scene.facts.lock().urls[usize::from(ask.url)].0;
         if ask.method == Method::Head && profile.etag.is_none() && !profile.modified {
             // RFC 9111 4.3.5 has such a HEAD confirm whatever body of that length is stored,
             // so with an origin without validators versions may mix: not judged.
             ask.method = Method::Get;
         }
-        let text = request(id, &ask, &known);
+        let way = self.way.unwrap_or(Way::of(ask.client));
+        let text = request(id, &ask, &known, way == Way::Hyper);
+        let peer = SocketAddr::from(([10, 0, 0, 1], 1000 + u16::from(ask.client)));
+        let (serve, connect) = (core.serve(), connector(core, peer));
+        let lines = self.lines.clone();
+        let going = Going { scene: scene.clone(), lines, ask: ask.clone(), connect };
+        let scene = scene.clone();
         open.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         tokio::spawn(async move {
-            let (ours, theirs) = tokio::io::duplex(PIPE);
-            let port = 1000 + u16::from(ask.client);
-            tokio::spawn(connection(serve, theirs, SocketAddr::from(([10, 0, 0, 1], port))));
-            let (raw, left) = read(&scene, ours, &text, ask.leaves).await;
-            let answer = parse(&raw, ask.method == Method::Head);
+            let head_only = ask.method == Method::Head;
+            let (answer, left) = match way {
+                Way::Hyper => {
+                    let (ours, theirs) = tokio::io::duplex(PIPE);
+                    tokio::spawn(connection(serve, theirs, peer));
+                    let (raw, left) = read(&scene, ours, &text, ask.leaves).await;
+                    (parse(&raw, head_only).map(|(answer, _)| answer), left)
+                }
+                Way::Http1 => going.http1(&text, head_only).await,
+                Way::Http2 => going.http2(&text).await,
+            };
+            scene.stir();
             let ended = (scene.tick(), scene.clock.now());
-            told.lock().push(Told { id, ask, known, began, ended, plan, outage, answer, left });
+            let one = Told { id, ask, way, known, began, ended, plan, outage, answer, left };
+            told.lock().push(one);
             open.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         });
         id
@@ -180,7 +211,8 @@ async fn read(
     }
 }
 
-fn parse(raw: &[u8], head_only: bool) -> Option<Answer> {
+/// The answer in `raw`, and how many bytes are behind it.
+pub fn parse(raw: &[u8], head_only: bool) -> Option<(Answer, usize)> {
     let mut wire = Wire::new(raw);
     let head = String::from_utf8(wire.head().ok().flatten()?).ok()?;
     let status: u16 = head.get(9..12)?.parse().ok()?;
@@ -189,11 +221,13 @@ fn parse(raw: &[u8], head_only: bool) -> Option<Answer> {
         true => (Vec::new(), Ended::Clean),
         false => wire.body(framing_of(&fields)),
     };
-    Some(Answer { status, fields, body, ended })
+    while wire.fill().ok()? {}
+    let rest = wire.rest().len();
+    Some((Answer { status, fields, body, ended }, rest))
 }
 
 /// The text of a request.
-fn request(id: u64, ask: &Ask, known: &Known) -> String {
+fn request(id: u64, ask: &Ask, known: &Known, last: bool) -> String {
     let (host, target) = target(ask.url);
     let method = match ask.method {
         Method::Get => "GET",
@@ -203,7 +237,9 @@ fn request(id: u64, ask: &Ask, known: &Known) -> String {
     };
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-Sim: {id}\r\n");
     let mut put = |name: &str, value: &str| text += &format!("{name}: {value}\r\n");
-    put("Connection", "close");
+    if last {
+        put("Connection", "close");
+    }
     if let Some(language) = ask.language {
         put("Accept-Language", language);
     }

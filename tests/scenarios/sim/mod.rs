@@ -13,10 +13,14 @@
 //! BRINK_SIM_STEPS=1000000 cargo test --release --test scenarios sim:: -- --nocapture
 //! BRINK_SIM_SEED=42 BRINK_SIM_STEPS=3000 cargo test --test scenarios sim:: -- --nocapture
 //! ```
+//! One client reaches the handler by hyper alone, the others by the front's own ways (`ways`);
+//! `BRINK_SIM_WAY` sends all by one, and `alike` holds the ways against each other.
+//!
 //! Without a seed the kept seeds and then worlds of [`WORLD`] steps are run one after the
 //! other from seed 1 on (from `BRINK_SIM_FROM` on, without the kept ones) until that many
 //! steps are done; with one just that world.
 
+mod alike;
 mod client;
 mod device;
 mod dice;
@@ -28,12 +32,14 @@ mod scene;
 mod setup;
 mod status;
 mod step;
+mod ways;
 mod world;
 
 use std::collections::BTreeMap;
 
 use dice::Dice;
 use step::Step;
+use ways::Way;
 use world::{Violation, World};
 
 /// Steps of one world in the long mode.
@@ -55,7 +61,7 @@ fn steps_of(seed: u64, count: usize) -> Vec<Step> {
 
 /// Runs `steps`; where and how it failed.
 fn run(seed: u64, steps: &[Step]) -> Result<World, (usize, Violation)> {
-    let mut world = World::new(seed);
+    let mut world = World::new(seed, way());
     for (place, step) in steps.iter().enumerate() {
         world.step(step).map_err(|violation| (place, violation))?;
     }
@@ -125,6 +131,16 @@ fn report(seed: u64, count: usize, (place, violation): (usize, Violation)) -> St
         lines.join("\n"),
         last.what
     )
+}
+
+/// The way that all clients go, if `BRINK_SIM_WAY` names one.
+fn way() -> Option<Way> {
+    match std::env::var("BRINK_SIM_WAY").ok()?.as_str() {
+        "hyper" => Some(Way::Hyper),
+        "http1" => Some(Way::Http1),
+        "http2" => Some(Way::Http2),
+        other => panic!("no such way: {other}"),
+    }
 }
 
 fn number(name: &str) -> Option<u64> {

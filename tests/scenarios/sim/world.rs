@@ -19,6 +19,7 @@ use brink::node::seams::Seams;
 use brink::store::disk::State;
 use tokio::runtime::Runtime;
 
+use super::alike::{self, Heard};
 use super::client::{Clients, Told};
 use super::device::{Disk, Platter};
 use super::dice::Dice;
@@ -28,6 +29,7 @@ use super::origin::Origins;
 use super::scene::{Scene, target};
 use super::setup::{self, DISK, MEMORY};
 use super::step::{Ask, DiskFault, Step, URLS, What};
+use super::ways::Way;
 use crate::support::node::START_MS;
 
 /// Yields without any activity after which the world rests.
@@ -46,6 +48,8 @@ pub struct World {
     pub judge: Judge,
     /// Fingerprint of everything that clients were told.
     pub trace: u64,
+    /// What they were told, if that is wanted.
+    pub heard: Option<Heard>,
     node: Option<(Core, Runtime)>,
     disk_faulty: u8,
 }
@@ -60,8 +64,8 @@ pub struct Violation {
 }
 
 impl World {
-    /// A new world.
-    pub fn new(seed: u64) -> Self {
+    /// A new world, in which everybody goes the same `way`, or each client its own.
+    pub fn new(seed: u64, way: Option<Way>) -> Self {
         let mut world = World {
             scene: Scene::new(Clock::manual(START_MS)),
             platter: Arc::default(),
@@ -69,9 +73,10 @@ impl World {
             dice: Dice::new(seed.wrapping_add(1)),
             seed,
             plan: 0,
-            clients: Clients::default(),
+            clients: Clients::new(way),
             judge: Judge::default(),
             trace: 0,
+            heard: None,
             node: None,
             disk_faulty: 0,
         };
@@ -95,6 +100,7 @@ impl World {
 
     fn start(&mut self) {
         self.scene.facts.lock().run += 1;
+        self.clients.part();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
         let platter = self.platter.clone();
@@ -190,7 +196,7 @@ impl World {
         let (core, runtime) = self.node.as_ref().expect("a running node");
         let _inside = runtime.enter();
         self.judge.plans.push(self.plan);
-        self.clients.send(&self.scene, &core.serve(), self.plan, ask)
+        self.clients.send(&self.scene, core, self.plan, ask)
     }
 
     /// Several clients at once; if nothing stands in the way, the origin is asked once.
@@ -322,7 +328,10 @@ impl World {
         for told in all {
             self.clients.learn(&told);
             let facts = self.scene.facts.lock();
-            self.trace = fold(self.trace, &told);
+            self.trace = alike::fold(self.trace, &told);
+            if let Some(heard) = &mut self.heard {
+                heard.insert(told.id, alike::gist(&told));
+            }
             self.judge
                 .judge(&facts, &told)
                 .map_err(|what| Violation { what: told.tell(&what), url: Some(told.ask.url) })?;
@@ -377,19 +386,4 @@ async fn calm(scene: &Scene) {
 /// Waits for another thread.
 fn patient(what: &str, condition: impl FnMut() -> bool) {
     crate::support::eventually(what, condition);
-}
-
-fn fold(trace: u64, told: &Told) -> u64 {
-    let answer = told.answer.as_ref();
-    let mut mixed = trace ^ told.id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let words = [
-        answer.map_or(0, |answer| u64::from(answer.status)),
-        answer.and_then(|answer| answer.number("x-reply")).unwrap_or(u64::MAX),
-        answer.map_or(0, |answer| answer.body.len() as u64),
-        answer.and_then(|answer| answer.number("age")).unwrap_or(u64::MAX),
-    ];
-    for word in words {
-        mixed = (mixed ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
-    }
-    mixed
 }

@@ -1,0 +1,98 @@
+//! The same world once for each way into the node: every client is told the same.
+//!
+//! Left out is what is decided by lot or by the moment: who of several that wait wakes first,
+//! and how much of an answer a client has taken when it goes.
+
+use std::collections::BTreeMap;
+
+use super::client::Told;
+use super::step::{Ask, Step};
+use super::ways::Way;
+use super::{STEPS, WORLD, World, number, steps_of};
+use crate::support::Ended;
+
+/// What was told to each request, by its number.
+pub type Heard = BTreeMap<u64, String>;
+
+/// Fields that say how a message travels, which is different by protocol (RFC 9113 8.2.2).
+const FRAMING: [&str; 2] = ["connection", "transfer-encoding"];
+
+/// What a client was told, without the marks of its protocol.
+pub fn gist(told: &Told) -> String {
+    let Told { ask, answer, .. } = told;
+    let Some(answer) = answer else { return format!("{ask:?}\n  no answer") };
+    let mut fields: Vec<String> = answer
+        .fields
+        .iter()
+        .map(|(name, value)| format!("{}: {value}", name.to_lowercase()))
+        .collect();
+    fields.retain(|line| !FRAMING.iter().any(|name| line.starts_with(name)));
+    fields.sort();
+    // How much of an answer is out when it breaks is a matter of the moment.
+    let body = match answer.ended {
+        Ended::Clean => format!("{} bytes", answer.body.len()),
+        _ => "a part".to_owned(),
+    };
+    let whole = if answer.ended == Ended::Clean { &answer.body[..] } else { &[] };
+    let sum = whole.iter().fold(0u64, |sum, &byte| sum.wrapping_mul(31) + u64::from(byte));
+    let fields = fields.join("\n    ");
+    format!("{ask:?}\n  {} with {body} {sum:x} ({:?})\n    {fields}", answer.status, answer.ended)
+}
+
+/// The fingerprint `trace` with one more answer.
+pub fn fold(trace: u64, told: &Told) -> u64 {
+    let answer = told.answer.as_ref();
+    let mut mixed = trace ^ told.id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let words = [
+        answer.map_or(0, |answer| u64::from(answer.status)),
+        answer.and_then(|answer| answer.number("x-reply")).unwrap_or(u64::MAX),
+        answer.map_or(0, |answer| answer.body.len() as u64),
+        answer.and_then(|answer| answer.number("age")).unwrap_or(u64::MAX),
+    ];
+    for word in words {
+        mixed = (mixed ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+    }
+    mixed
+}
+
+fn plain(step: Step) -> Option<Step> {
+    match step {
+        Step::Hold { .. } | Step::Burst { .. } => None,
+        Step::Ask(ask) => Some(Step::Ask(Ask { leaves: None, ..ask })),
+        other => Some(other),
+    }
+}
+
+fn heard(seed: u64, steps: &[Step], way: Way) -> Heard {
+    let mut world = World::new(seed, Some(way));
+    world.heard = Some(Heard::new());
+    let ran = steps.iter().try_for_each(|step| world.step(step)).and_then(|()| world.end());
+    if let Err(violation) = ran {
+        panic!("seed {seed}, {way:?}: {}", violation.what);
+    }
+    world.heard.unwrap_or_default()
+}
+
+#[test]
+fn every_way_gives_the_same_answers() {
+    let (worlds, count) = match number("BRINK_SIM_STEPS") {
+        Some(steps) => (steps.div_ceil(3 * WORLD as u64), WORLD),
+        None => (2, STEPS),
+    };
+    let first = number("BRINK_SIM_SEED").or(number("BRINK_SIM_FROM")).unwrap_or(1);
+    let mut answers = 0;
+    for seed in first..first + worlds {
+        let steps: Vec<Step> = steps_of(seed, count).into_iter().filter_map(plain).collect();
+        let usual = heard(seed, &steps, Way::Hyper);
+        for way in [Way::Http1, Way::Http2] {
+            let other = heard(seed, &steps, way);
+            assert_eq!(usual.len(), other.len(), "seed {seed}, {way:?}: answers");
+            for (id, text) in &usual {
+                let found = other.get(id).map_or("nothing", String::as_str);
+                assert!(text == found, "seed {seed}, request {id}: {text}\n{way:?}: {found}");
+            }
+        }
+        answers += 3 * usual.len();
+    }
+    println!("{answers} answers in {worlds} worlds, alike by all three ways");
+}
