@@ -25,7 +25,7 @@ use crate::store::policy::admission::Admission;
 
 /// Reads in a row that may be late.
 const LATE_MAX: u32 = 4;
-/// Segments below which newcomers are not told apart: one is too large a share then.
+/// Segments below which one is too large a share for newcomers.
 const JUDGED_SEGMENTS_MIN: u64 = 8;
 
 /// One open segment file. Readers hold it by `Arc`: the file of a reclaimed segment goes
@@ -67,8 +67,7 @@ impl Segments {
         segment
     }
 
-    /// A new handle of the same file for a slot: the old one is gone when those are done who
-    /// looked before.
+    /// A new handle for a slot: the old one is gone when those are done who looked before.
     pub fn renew(&self, segment: &Segment) -> Arc<Segment> {
         let new = Arc::new(Segment { file: Arc::clone(&segment.file), ..*segment });
         if let Some(place) = self.table.write().get_mut(slot as usize) {
