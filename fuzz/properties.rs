@@ -13,7 +13,7 @@ use brink::rules::settle::{AnswerHead, FillRequest};
 use brink::rules::site::{Policy, QueryKey};
 use brink::rules::storable::storable;
 use brink::rules::validate::{self, Validators, Verdict};
-use brink::rules::variant::{Varies, varies};
+use brink::rules::vary::{Varies, varies};
 use brink::rules::{date, list, targeted};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};

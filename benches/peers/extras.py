@@ -6,6 +6,7 @@ import resource
 import shutil
 import socket
 import ssl
+import statistics
 import subprocess
 import time
 
@@ -42,31 +43,70 @@ def each(kinds, measure, say):
     return found
 
 
-def latency(kinds, work, common, seconds, results, say):
-    """p50 and p99 of cached 1 KiB at 70 % of what one core did in this run; `reached` is what
-    the generator sent, which its own core bounds."""
-    def measure(kind):
-        own = results.get("h1_1k", {}).get(kind.name, {}).get("median", 40_000)
-        rate = int(0.7 * own)
-        server = started(kind, work, common).start()
-        load.wrk(f"http://127.0.0.1:{server.port}/1k", 1, 8)
-        runs = [load.paced(common["pace"], server.port, "/1k", seconds, rate) for _ in range(3)]
-        middle = sorted(runs, key=lambda run: run["p99_us"])[1]
-        return {"rate": rate, "reached": middle["rate"], "p50_us": middle["p50_us"],
-                "p99_us": middle["p99_us"], "p999_us": middle["p999_us"]}, server
+def in_turns(kinds, work, common, rounds, measure, say):
+    """Starts every kind and runs `measure(server)` for each in turn, in every round, so that
+    what disturbs the machine disturbs all of them alike; the runs of each, by its name."""
+    servers_up, found = [], {}
+    for kind in kinds:
+        try:
+            servers_up.append(started(kind, work, common).start())
+            load.wrk(f"http://127.0.0.1:{servers_up[-1].port}/1k", 1, 8)
+        except RuntimeError as error:
+            say(f"  {error}")
+    for _ in range(rounds):
+        for server in servers_up:
+            try:
+                found.setdefault(server.name, []).append(measure(server))
+            except Exception as error:  # one server's trouble is a hole in the table
+                say(f"  {server.name}: {error}")
+    while MADE:
+        MADE.pop().stop()
+    return found
+
+
+def middle(runs, key):
+    return statistics.median(run[key] for run in runs)
+
+
+def capacity(results, row, name, otherwise):
+    return results.get(row, {}).get(name, {}).get("median", otherwise)
+
+
+def latency(kinds, work, common, rounds, seconds, results, say):
+    """Quantiles of cached 1 KiB at 70 % of what one core did in this run, and at one rate for
+    all of them, which is 70 % of the best peer. The floor's are what machine and generator add.
+    `reached` is what the generator sent, which its own core bounds."""
+    rates = {kind.name: int(0.7 * capacity(results, "h1_1k", kind.name, 40_000))
+             for kind in kinds}
+    same = max((rate for name, rate in rates.items() if name not in ("brink", "floor")),
+               default=40_000)
+    rates["floor"] = rates.get("brink", same)
+
+    def measure(server):
+        return {name: load.paced(common["pace"], server.port, "/1k", seconds, rate)
+                for name, rate in (("own", rates[server.name]), ("same", same))}
     say("latency at 70 % of capacity")
-    return each(kinds, measure, say)
+    found = {}
+    for name, runs in in_turns(kinds, work, common, rounds, measure, say).items():
+        found[name] = {}
+        for how in ("own", "same"):
+            each_run = [run[how] for run in runs]
+            found[name][how] = {
+                "rate": rates[name] if how == "own" else same,
+                "reached": middle(each_run, "rate"), "p50_us": middle(each_run, "p50_us"),
+                "p99_us": middle(each_run, "p99_us"),
+                "p99_us_runs": [run["p99_us"] for run in each_run]}
+        say(f"  {name}: {found[name]}")
+    return found
 
 
-def storm(kinds, work, common, seconds, results, say):
+def storm(kinds, work, common, rounds, seconds, results, say):
     """p99 of hits at a fifth of capacity, quiet and beside misses at a third of what this
-    server can do of them."""
-    def measure(kind):
-        hits = int(0.2 * results.get("h1_1k", {}).get(kind.name, {}).get("median", 40_000))
-        misses = int(0.33 * results.get("miss", {}).get(kind.name, {}).get("median", 10_000))
-        server = started(kind, work, common).start()
+    server can do of them, one right after the other; the median of the ratios."""
+    def measure(server):
+        hits = int(0.2 * capacity(results, "h1_1k", server.name, 40_000))
+        misses = int(0.33 * capacity(results, "miss", server.name, 10_000))
         base = f"http://127.0.0.1:{server.port}"
-        load.wrk(base + "/1k", 1, 8)
         quiet = load.paced(common["pace"], server.port, "/1k", seconds, hits)
         salt = time.time_ns()
         targets = servers.write(f"{work}/misses", "".join(
@@ -80,9 +120,15 @@ def storm(kinds, work, common, seconds, results, say):
         beside.wait()
         calm, loud = quiet["p99_us"], stormy["p99_us"]
         return {"hits_per_s": hits, "misses_per_s": misses, "quiet_p99_us": calm,
-                "storm_p99_us": loud, "ratio": round(loud / max(1, calm), 2)}, server
+                "storm_p99_us": loud, "ratio": round(loud / max(1, calm), 2)}
     say("hits beside a storm of misses")
-    return each(kinds, measure, say)
+    found = {}
+    kinds = [kind for kind in kinds if kind.name != "floor"]
+    for name, runs in in_turns(kinds, work, common, rounds, measure, say).items():
+        found[name] = {key: middle(runs, key) for key in runs[0]}
+        found[name]["ratio_runs"] = [run["ratio"] for run in runs]
+        say(f"  {name}: {found[name]}")
+    return found
 
 
 def idle(kinds, work, common, count, say):

@@ -119,11 +119,11 @@ def fits(kind, name):
     return (kind.tls or not needs_tls) and (kind.h2 or not needs_h2) and not floorless
 
 
-def measure(options, work, kinds, common):
+def measure(options, work, kinds, common, keep):
     scripts = {"zipf": servers.write(f"{work}/zipf.lua", load.ZIPF_LUA % {"count": ZIPF_COUNT}),
                "close": servers.write(f"{work}/close.lua", load.CLOSE_LUA),
                "miss": f"{work}/miss.lua", "salt": int(time.time())}
-    results, running = {}, []
+    running = []
     try:
         for kind in kinds:
             try:
@@ -132,11 +132,10 @@ def measure(options, work, kinds, common):
                 print(error, file=sys.stderr)
         for name in options.only:
             turns = [server for server in running if fits(server, name)]
-            results[name] = compare(options, name, turns, scripts)
+            keep({name: compare(options, name, turns, scripts)}, "results")
     finally:
         for server in running:
             server.stop()
-    return results
 
 
 def compare(options, name, turns, scripts):
@@ -160,21 +159,23 @@ def compare(options, name, turns, scripts):
     return found
 
 
-def measure_extras(options, work, kinds, common, results):
+def measure_extras(options, work, kinds, common, results, keep):
     def say(text):
         print(text, flush=True)
-    kinds = [kind for kind in kinds if kind.name != "floor"]
-    seconds = options.seconds
+    all_kinds, kinds = kinds, [kind for kind in kinds if kind.name != "floor"]
+    seconds, turns = options.seconds, options.turns
     todo = {
-        "latency": lambda: extras.latency(kinds, work, common, seconds, results, say),
-        "storm": lambda: extras.storm(kinds, work, common, seconds, results, say),
+        "latency": lambda: extras.latency(
+            all_kinds, work, common, turns, seconds, results, say),
+        "storm": lambda: extras.storm(kinds, work, common, turns, seconds, results, say),
         "disk_hits": lambda: extras.disk_hits(kinds, work, common, seconds, say),
         "two_cores": lambda: extras.two_cores(kinds, work, common, seconds, say),
         "idle": lambda: extras.idle(kinds, work, common, options.idle, say),
         "small": lambda: extras.small(kinds, work, common, options.objects, say),
         "start_up": lambda: extras.start_up(kinds, work, common, options.objects, say),
     }
-    return {name: todo[name]() for name in options.extras}
+    for name in options.extras:
+        keep({name: todo[name]()}, "extras")
 
 
 def saved(path):
@@ -183,6 +184,27 @@ def saved(path):
             return json.load(old)
     except (OSError, ValueError):
         return {}
+
+
+class Report:
+    """results.json and the chart, written after every row: a run that is cut off keeps what it
+    has measured. Rows are measured apart from each other: each says when and how."""
+
+    def __init__(self, options):
+        self.out, self.rounds, self.seconds = options.out, options.rounds, options.seconds
+        self.kept = dict({"results": {}, "extras": {}, "measured": {}},
+                         **saved(os.path.join(self.out, "results.json")))
+
+    def keep(self, rows, part):
+        date = time.strftime("%Y-%m-%d %H:%M")
+        self.kept[part].update(rows)
+        how = {"date": date, "rounds": self.rounds, "seconds": self.seconds}
+        self.kept["measured"].update({name: how for name in rows})
+        self.kept.update(date=date, machine=machine())
+        os.makedirs(self.out, exist_ok=True)
+        servers.write(os.path.join(self.out, "results.json"), json.dumps(self.kept, indent=1))
+        servers.write(os.path.join(self.out, "chart.svg"),
+                      chart.svg(self.kept["results"], WORKLOADS))
 
 
 def machine():
@@ -203,6 +225,8 @@ def main():
     parser.add_argument("--servers", default="brink,floor," + ",".join(PEERS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--turns", type=int, default=7,
+                        help="rounds of the two extras about latency")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--install", action="store_true")
     parser.add_argument("--brink", default=os.path.join(ROOT, "target/release/brink"))
@@ -222,9 +246,7 @@ def main():
                        check=True)
     # Ended from outside, it still stops the servers it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    path = os.path.join(options.out, "results.json")
-    report = saved(path)
-    results = dict(report.get("results", {}))
+    report = Report(options)
     with tempfile.TemporaryDirectory(prefix="peers-", dir=options.work) as work:
         os.chmod(work, 0o755)
         common = {"files": make_files(work), "tls": make_certificate(work),
@@ -235,22 +257,13 @@ def main():
         kinds = [kind for kind in servers.ALL if kind.name in wanted]
         origin = servers.Origin(work, common).start(cores="1")
         try:
-            results.update(measure(options, work, kinds, common) if options.only else {})
-            more = measure_extras(options, work, kinds, common, results)
+            report.kept["versions"] = {
+                kind.name: kind.version() for kind in kinds if kind.version()}
+            if options.only:
+                measure(options, work, kinds, common, report.keep)
+            measure_extras(options, work, kinds, common, report.kept["results"], report.keep)
         finally:
             origin.stop()
-    report.update({"date": time.strftime("%Y-%m-%d %H:%M"), "rounds": options.rounds,
-                   "seconds": options.seconds, "results": results})
-    report["extras"] = dict(report.get("extras", {}), **more)
-    # Rows are measured apart from each other: each says when and how.
-    how = {"date": report["date"], "rounds": options.rounds, "seconds": options.seconds}
-    report["measured"] = dict(report.get("measured", {}), **{
-        name: how for name in options.only + options.extras})
-    report["machine"] = machine()
-    report["versions"] = {kind.name: kind.version() for kind in kinds if kind.version()}
-    with open(path, "w") as out:
-        json.dump(report, out, indent=1)
-    servers.write(os.path.join(options.out, "chart.svg"), chart.svg(results, WORKLOADS))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::rules::purge::PurgeError;
+
 /// What a handler returns.
 pub(super) type Answer = Result<Response, Refusal>;
 
@@ -47,6 +49,17 @@ impl Refusal {
         let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, message);
         refusal.retry_after = Some(seconds.max(1));
         refusal
+    }
+}
+
+impl From<PurgeError> for Refusal {
+    fn from(error: PurgeError) -> Self {
+        match error {
+            PurgeError::TooMany { .. } => {
+                Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
+            }
+            other => Refusal::bad(other.to_string()),
+        }
     }
 }
 

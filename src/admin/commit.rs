@@ -17,7 +17,6 @@ use tokio::sync::oneshot;
 
 use super::answer::Refusal;
 use super::job::Counting;
-use super::purge::refused;
 use super::sweep::Report;
 use crate::rules::purge::{Purge, What};
 use crate::telemetry::Event;
@@ -93,7 +92,7 @@ async fn together(state: &Arc<super::State>, group: Vec<(Order, oneshot::Sender<
     let mut numbered = Vec::new();
     for (mut order, tell) in group {
         if let Err(error) = ledger.accepts(&order.whats) {
-            let _ = tell.send(Err(refused(error)));
+            let _ = tell.send(Err(error.into()));
             continue;
         }
         let own = ledger.number(order.whats.clone(), order.report.soft, order.report.at_ms);

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use super::Options;
 use crate::base::Now;
 
 /// Callers remembered; when full the table starts anew, which only errs towards letting
@@ -23,10 +22,9 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn new(options: &Options) -> Self {
-        let changes = f64::from(options.changes_per_second);
-        let failures = f64::from(options.failures_per_minute);
-        let reads = f64::from(options.reads_per_second);
+    /// Per token and second, per token and second, per address and minute.
+    pub(super) fn new(reads: u32, changes: u32, failures: u32) -> Self {
+        let [reads, changes, failures] = [reads, changes, failures].map(f64::from);
         Limits {
             reads: Buckets::new(reads, reads * 2.0),
             changes: Buckets::new(changes, changes * 2.0),

@@ -171,7 +171,11 @@ impl Api {
         sight::observe(&handles, &sweeper);
         let state = Arc::new(State {
             sweeper,
-            limits: Limits::new(options),
+            limits: Limits::new(
+                options.reads_per_second,
+                options.changes_per_second,
+                options.failures_per_minute,
+            ),
             audit: Audit::new(options.audit_file.clone()),
             tokens: tokens.clone(),
             hosts: options.hosts.clone(),

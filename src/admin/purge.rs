@@ -179,15 +179,6 @@ fn done(
     }
 }
 
-pub(super) fn refused(error: PurgeError) -> Refusal {
-    match error {
-        PurgeError::TooMany { .. } => {
-            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
-        }
-        other => Refusal::bad(other.to_string()),
-    }
-}
-
 /// The call's items, and the keys of those that are URLs.
 fn items(state: &Shared, call: &Call) -> Result<(Vec<What>, Vec<Key>), Refusal> {
     let lists = [&call.urls, &call.prefixes, &call.tags, &call.hosts];
@@ -199,7 +190,7 @@ fn items(state: &Shared, call: &Call) -> Result<(Vec<What>, Vec<Key>), Refusal> 
         ));
     }
     if got > ITEMS_MAX {
-        return Err(refused(PurgeError::TooMany { got, max: ITEMS_MAX }));
+        return Err(PurgeError::TooMany { got, max: ITEMS_MAX }.into());
     }
     let mut whats = Vec::with_capacity(got);
     let mut keys = Vec::new();
@@ -224,7 +215,7 @@ fn items(state: &Shared, call: &Call) -> Result<(Vec<What>, Vec<Key>), Refusal> 
     let pattern = call.pattern.iter();
     let made = made.chain(pattern.map(|p| What::pattern(p, call.pattern_syntax == Syntax::Glob)));
     for what in made {
-        whats.push(what.map_err(refused)?);
+        whats.push(what?);
     }
     if call.everything {
         whats.push(What::Everything);

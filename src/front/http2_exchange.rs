@@ -17,7 +17,8 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 
 use super::pulse::Pulse;
-use super::rein::{Rein, Reined};
+use super::rein::Rein;
+use super::reined::Reined;
 use super::service::Service;
 use super::upload::Upload;
 use super::{BoxError, Handler};

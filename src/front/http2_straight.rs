@@ -17,7 +17,8 @@ use http::Response;
 use http::request::Parts;
 
 use super::http2_exchange::{Open, Place, date_it};
-use super::rein::{Rein, Reined};
+use super::rein::Rein;
+use super::reined::Reined;
 use super::service::Service;
 use super::{Handler, Plain, Ready};
 

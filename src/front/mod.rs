@@ -42,6 +42,7 @@ mod options;
 pub mod proxy_protocol;
 mod pulse;
 mod rein;
+mod reined;
 mod running;
 mod send;
 mod service;

@@ -6,16 +6,11 @@
 //! with, which resets the stream. Nothing of it is registered for an answer that goes out
 //! at once.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use parking_lot::Mutex;
-
-use super::pulse::Pulse;
 
 /// One exchange, as far as it waits for its client.
 #[derive(Debug, Default)]
@@ -43,44 +38,18 @@ impl Rein {
         }
         true
     }
-}
 
-/// A stream's future until it ends or is let go.
-pub(crate) struct Reined<F> {
-    stream: Pin<Box<F>>,
-    rein: Arc<Rein>,
-    pulse: Arc<Pulse>,
-}
-
-impl<F> Reined<F> {
-    pub(crate) fn new(stream: Pin<Box<F>>, rein: Arc<Rein>, pulse: Arc<Pulse>) -> Self {
-        pulse.reins.lock().push(Arc::clone(&rein));
-        Reined { stream, rein, pulse }
+    /// Whether it was let go.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
     }
-}
 
-impl<F: Future<Output = ()>> Future for Reined<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        if this.rein.over.load(Relaxed) {
-            return Poll::Ready(());
+    /// Remembers who is to be woken when it is let go.
+    pub(super) fn watch(&self, waker: &Waker) {
+        let mut known = self.waker.lock();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
         }
-        let polled = this.stream.as_mut().poll(cx);
-        if polled.is_pending() {
-            let mut waker = this.rein.waker.lock();
-            if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-                *waker = Some(cx.waker().clone());
-            }
-        }
-        polled
-    }
-}
-
-impl<F> Drop for Reined<F> {
-    fn drop(&mut self) {
-        self.pulse.reins.lock().retain(|rein| !Arc::ptr_eq(rein, &self.rein));
     }
 }
 

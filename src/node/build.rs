@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::NodeError;
+use super::error::NodeError;
 use super::purges::{self, PurgeFile};
 use super::seams::Seams;
 use crate::base::Clock;

@@ -11,6 +11,8 @@
 
 mod build;
 pub mod confine;
+pub mod core;
+mod error;
 mod handover;
 mod observe;
 mod purges;
@@ -32,9 +34,9 @@ use crate::base::Clock;
 use crate::config::Config;
 use crate::front::{self, Certs, Front};
 use crate::serve::{Routing, Serve, Shared};
-use crate::store::disk::DiskError;
 use crate::telemetry::Summary;
 
+pub use error::NodeError;
 use seams::Seams;
 
 /// Threads for what is not on a client's path: admin, background checks.
@@ -45,53 +47,6 @@ const CLOSE_MAX: Duration = Duration::from_secs(30);
 
 /// How often certificate files are looked at.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(2);
-
-/// Why a node did not start, or a reload was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// Listeners.
-    #[error(transparent)]
-    Front(#[from] front::FrontError),
-    /// Certificates.
-    #[error(transparent)]
-    Certs(#[from] front::CertsError),
-    /// The disk tier.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// An origin's settings.
-    #[error("origin {name:?}: {why}")]
-    Origin {
-        /// The origin's name.
-        name: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// The file that keeps purges.
-    #[error("cannot use the purge ledger {path}: {why}")]
-    Ledger {
-        /// The file.
-        path: String,
-        /// What the system says.
-        why: std::io::Error,
-    },
-    /// The admin API.
-    #[error(transparent)]
-    Admin(#[from] admin::AdminError),
-    /// The access log.
-    #[error("cannot write the access log: {0}")]
-    AccessLog(std::io::Error),
-    /// The socket file at which a new process can take over, or the old one there.
-    #[error("handover at {path}: {why}")]
-    Handover {
-        /// The file.
-        path: String,
-        /// What went wrong.
-        why: std::io::Error,
-    },
-    /// The background runtime.
-    #[error("cannot start background threads: {0}")]
-    Runtime(std::io::Error),
-}
 
 /// A node that serves.
 pub struct Node {

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::NodeError;
+use super::error::NodeError;
 use crate::admin::Durable;
 use crate::config::Config;
 use crate::rules::ledger::Ledger;

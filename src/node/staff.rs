@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::runtime::Runtime;
 
-use super::NodeError;
+use super::error::NodeError;
 use super::purges::PurgeFile;
 use super::warm::{Doors, fetcher};
 use crate::admin::{Admin, Durable, Handles, Located, RemoteAnswer, RemotePurge, Remotes};

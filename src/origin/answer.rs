@@ -19,33 +19,8 @@
 use memchr::{memchr_iter, memmem};
 
 use super::chunks::Chunks;
+use super::framing::{Expect, Framing, HEAD_BYTES_MAX, INTERIM_MAX};
 use super::head::{Next, check_start, parse};
-
-/// What was asked, as far as it decides the framing of the answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Expect {
-    /// The request was HEAD.
-    pub head: bool,
-    /// The request asked for an upgrade, so a 101 is allowed.
-    pub upgrade: bool,
-}
-
-/// How the end of a body is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Framing {
-    /// There is no body.
-    None,
-    /// `Content-Length`.
-    Length,
-    /// `Transfer-Encoding: chunked`.
-    Chunked,
-    /// The end of the connection: a cut cannot be told from an end (RFC 9112 8).
-    Close,
-    /// HTTP/2 END_STREAM.
-    Stream,
-    /// The connection changed its protocol.
-    Tunnel,
-}
 
 /// Follows one connection.
 #[derive(Debug)]
@@ -188,10 +163,3 @@ impl Reader {
         Ok(())
     }
 }
-
-/// Largest head of an answer in bytes.
-pub const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Most field lines of an answer.
-pub const FIELDS_MAX: usize = 200;
-/// Most interim (1xx) answers before the final one.
-pub const INTERIM_MAX: u32 = 8;

@@ -28,11 +28,11 @@ use http_body::SizeHint;
 use memchr::{memchr_iter, memmem};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
-use super::answer::{Expect, Framing, HEAD_BYTES_MAX, INTERIM_MAX};
 use super::bell::Bell;
 use super::buffers;
 use super::chunks::Chunks;
 use super::fault::OriginFault;
+use super::framing::{Expect, Framing, HEAD_BYTES_MAX, INTERIM_MAX};
 use super::head::{self, Head, Next};
 use super::outgoing::{Hear, Outgoing};
 use super::request;

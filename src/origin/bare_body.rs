@@ -9,9 +9,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http_body::Frame;
 
-use super::answer::Framing;
 use super::bare::{Bare, Phase};
 use super::fault::OriginFault;
+use super::framing::Framing;
 
 impl Bare {
     /// The next piece of the body, its trailers, or its end.

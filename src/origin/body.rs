@@ -17,12 +17,12 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
-use super::answer::Framing;
 use super::bare::Bare;
+use super::blame::body_fault;
 use super::fault::OriginFault;
+use super::framing::Framing;
 use super::lease::Lease;
 use super::resume::{Resume, Resuming};
-use super::server::body_fault;
 
 /// An answer's body as it arrives.
 pub struct OriginBody {

@@ -14,7 +14,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::answer::Expect;
+use super::framing::Expect;
 use super::lease::Link;
 use super::options::CheckOptions;
 use super::outgoing::Outgoing;

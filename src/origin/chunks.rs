@@ -6,7 +6,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::answer::FIELDS_MAX;
+use super::framing::FIELDS_MAX;
 use super::head::{field, is_text, is_token};
 
 /// Follows one chunked body.

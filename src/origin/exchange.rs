@@ -13,9 +13,9 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use super::answer::Framing;
 use super::body::OriginBody;
 use super::fault::OriginFault;
+use super::framing::Framing;
 use super::lease::{Lease, Link};
 use super::outgoing::{Hear, Outgoing};
 use super::server::{Failed, Server};

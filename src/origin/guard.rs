@@ -12,7 +12,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::answer::{Expect, Framing, Reader};
+use super::answer::Reader;
+use super::framing::{Expect, Framing};
 
 /// What the guard and the code that uses the connection tell each other.
 #[derive(Debug, Default)]

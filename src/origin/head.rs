@@ -6,7 +6,7 @@
 
 use memchr::memchr;
 
-use super::answer::{Expect, FIELDS_MAX, Framing, HEAD_BYTES_MAX};
+use super::framing::{Expect, FIELDS_MAX, Framing, HEAD_BYTES_MAX};
 
 /// What of a head decides the framing, and the fate of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

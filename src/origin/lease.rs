@@ -10,9 +10,9 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
-use super::answer::Expect;
 use super::bare::Bare;
 use super::fault::OriginFault;
+use super::framing::Expect;
 use super::guard::Line;
 use super::link::{Shared, Solo};
 use super::outgoing::{Outgoing, Upload};

@@ -17,8 +17,8 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::oneshot;
 
-use super::answer::{FIELDS_MAX, HEAD_BYTES_MAX};
 use super::fault::OriginFault;
+use super::framing::{FIELDS_MAX, HEAD_BYTES_MAX};
 use super::guard::{Guarded, Line};
 use super::outgoing::Outgoing;
 use super::wire::Wire;

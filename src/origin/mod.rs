@@ -32,6 +32,7 @@ mod divert;
 mod exchange;
 mod fault;
 mod fleet;
+pub mod framing;
 mod group;
 mod guard;
 mod head;
@@ -64,10 +65,10 @@ use std::sync::Arc;
 use http::Response;
 
 pub use address::Address;
-pub use answer::Framing;
 pub use body::OriginBody;
-pub use directory::{DirectoryOptions, Symlinks};
+pub use directory::options::{DirectoryOptions, Symlinks};
 pub use fault::OriginFault;
+pub use framing::Framing;
 pub use group::Group;
 pub use options::{
     Balance, CheckOptions, DiscoveryOptions, EjectOptions, GroupOptions, Http2, Panic, PoolOptions,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::address::Address;
-use super::directory::DirectoryOptions;
+use super::directory::options::DirectoryOptions;
 
 /// One origin: a group of servers that hold the same content, or a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
-use super::answer::{Expect, FIELDS_MAX};
 use super::blame::head_fault;
 use super::fault::OriginFault;
+use super::framing::{Expect, FIELDS_MAX};
 use super::guard::Line;
 use super::outgoing::{Outgoing, Upload};
 

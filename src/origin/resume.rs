@@ -16,10 +16,10 @@ use http::header::{
 use http::{Method, Request, StatusCode};
 use http_body::Body;
 
-use super::answer::Framing;
 use super::body::OriginBody;
 use super::fault::OriginFault;
 use super::fleet::{Fleet, Tries};
+use super::framing::Framing;
 use super::outgoing::Outgoing;
 use super::server::Common;
 use super::{Answer, SendContext};

@@ -21,8 +21,6 @@ use super::upstream::Upstream;
 use super::{pick, request};
 use crate::base::clock;
 
-pub(super) use super::blame::body_fault;
-
 /// What all servers of a group share.
 #[derive(Debug)]
 pub struct Common {

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::freshness::Freshness;
 use super::head::Head;
-use super::variant::Vary;
+use super::vary::Vary;
 
 /// How much of the representation the body holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,3 +39,4 @@ mod tests;
 pub mod trailer;
 pub mod validate;
 pub mod variant;
+pub mod vary;

@@ -17,7 +17,7 @@ use super::site::Policy;
 use super::storable::{self, storable};
 pub use super::storable::{FillRequest, Storable, Uncacheable};
 use super::validate;
-use super::variant::{self, Varies};
+use super::vary::{self, Varies};
 use super::{date, hop, tags, targeted};
 use crate::base::Now;
 
@@ -146,7 +146,7 @@ fn freshen(
         return entry.clone();
     }
     let mut fresh = lifetime::freshness(&whole, &control, place, policy);
-    let vary = match variant::varies(&merged, ask.headers) {
+    let vary = match vary::varies(&merged, ask.headers) {
         Varies::Never => Some(None),
         Varies::On(vary) => Some(Some(Box::new(vary))),
         Varies::Always => None,

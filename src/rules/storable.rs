@@ -20,7 +20,7 @@ use super::head::Head;
 use super::key::Key;
 use super::lifetime::{self, AnswerHead};
 use super::site::Policy;
-use super::variant::{self, Varies, Vary};
+use super::vary::{self, Varies, Vary};
 use super::{control, date, hop, partial, pieces, tags, targeted};
 
 /// The request that an answer belongs to, as far as storing is concerned.
@@ -122,7 +122,7 @@ pub fn storable(
     request_allows(ask, policy)?;
     status_allows(ask, answer, &control)?;
     directives_allow(ask, answer, &control, policy)?;
-    let vary = match variant::varies(answer.headers, ask.headers) {
+    let vary = match vary::varies(answer.headers, ask.headers) {
         Varies::Never => None,
         Varies::On(vary) => Some(Box::new(vary)),
         Varies::Always => return no("vary-star"),

@@ -9,7 +9,7 @@ use super::flights::{Flight, Progress};
 use crate::rules::entry::{Entry, Slot};
 use crate::rules::ledger::Verdict;
 use crate::rules::plan::Plan;
-use crate::rules::variant::Vary;
+use crate::rules::vary::Vary;
 use crate::store::spool::Reader;
 
 /// Waits until the flight's head is known, within the bound.

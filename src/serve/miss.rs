@@ -22,7 +22,7 @@ use crate::rules::plan::Plan;
 use crate::rules::range;
 use crate::rules::settle;
 use crate::rules::validate;
-use crate::rules::variant::Vary;
+use crate::rules::vary::Vary;
 use crate::store::spool::Reader;
 use crate::store::window;
 

@@ -25,9 +25,11 @@ mod sized;
 #[cfg(test)]
 mod tests;
 mod tinylfu;
+mod victim;
 
 use sized::Sized;
 use tinylfu::TinyLfu;
+pub use victim::{Keep, OnEvict, Victim};
 
 /// Which engine decides what stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,30 +78,6 @@ impl Default for MemoryOptions {
         }
     }
 }
-
-/// What was given up for want of room, or never let in.
-#[derive(Clone, Debug)]
-pub struct Victim {
-    /// All variants of the key.
-    pub slot: Slot,
-    /// How often it was found while it was here. Zero also when it was never let in.
-    pub hits: u32,
-}
-
-/// What a sweep decides about one slot.
-#[derive(Clone, Debug)]
-pub enum Keep {
-    /// Nothing changes.
-    Whole,
-    /// These variants stay; an empty slot is removed.
-    Only(Slot),
-    /// The slot goes.
-    Nothing,
-}
-
-/// Called with each victim, on the thread that made the room. It must not block and must
-/// not call back into the memory tier.
-pub type OnEvict = Arc<dyn Fn(Victim) + Send + Sync>;
 
 /// The memory tier.
 pub struct Memory {

@@ -43,11 +43,10 @@ impl Durable for Slow {
 
 fn state(durable: Arc<dyn Durable>) -> Arc<crate::admin::State> {
     let handles = Handles { durable: Some(durable), ..lent() };
-    let options = Options::default();
     Arc::new(crate::admin::State {
         sweeper: Sweeper::new(&handles),
         tokens: Arc::new(crate::admin::Tokens::open(None).unwrap()),
-        limits: limit::Limits::new(&options),
+        limits: limit::Limits::new(1_000, 1_000, 30),
         audit: audit::Audit::new(None),
         hosts: Vec::new(),
         jobs: warm::Jobs::default(),

@@ -19,9 +19,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::options::{Options, ReplayError};
 use super::origin::{PATH, VARIANT};
 use super::report::{Count, Outcome, Report, Seen};
-use super::{Options, ReplayError, tls};
+use super::tls;
 use crate::base::clock::instant;
 use crate::lab::trace::Trace;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use super::Symlinks;
+use super::options::Symlinks;
 
 /// What a path leads to.
 #[derive(Debug)]

@@ -11,14 +11,13 @@
 
 mod find;
 mod mime;
+pub mod options;
 mod path;
 mod reply;
 
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,47 +28,8 @@ use super::Answer;
 use super::body::OriginBody;
 use super::fault::OriginFault;
 use super::outgoing::Outgoing;
-use reply::Reply;
-
-/// A directory that is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirectoryOptions {
-    /// The directory.
-    pub root: PathBuf,
-    /// Files looked for when a path ends with `/`, in order. Default `index.html`.
-    pub index: Vec<String>,
-    /// Which symbolic links are followed.
-    pub symlinks: Symlinks,
-    /// Serve `name.br`, `name.zst` and `name.gz` beside `name` to clients that take them.
-    pub precompressed: bool,
-    /// `Cache-Control` of every file; none by default, so heuristics or the site decide.
-    pub cache_control: Option<String>,
-}
-
-impl DirectoryOptions {
-    /// Defaults for `root`.
-    pub fn new(root: PathBuf) -> Self {
-        DirectoryOptions {
-            root,
-            index: vec!["index.html".to_owned()],
-            symlinks: Symlinks::Inside,
-            precompressed: true,
-            cache_control: None,
-        }
-    }
-}
-
-/// Which symbolic links are followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Symlinks {
-    /// None.
-    Never,
-    /// Relative ones that stay inside the root.
-    #[default]
-    Inside,
-    /// Any. Whoever can write in the root can then publish any readable file.
-    Anywhere,
-}
+use options::DirectoryOptions;
+use reply::{Reply, read_at};
 
 /// An open directory.
 #[derive(Clone, Debug)]
@@ -154,12 +114,6 @@ fn read_pieces(file: &File, span: reply::Span, tx: &mpsc::Sender<Result<Bytes, O
         }
         at += want as u64;
     }
-}
-
-fn read_at(file: &File, at: u64, length: usize) -> io::Result<Bytes> {
-    let mut buffer = vec![0; length];
-    file.read_exact_at(&mut buffer, at)?;
-    Ok(Bytes::from(buffer))
 }
 
 fn trouble(error: io::Error) -> OriginFault {

@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use bytes::Bytes;
 use http::header::{
@@ -13,7 +13,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, request};
 
 use super::find::{self, Found};
-use super::{DirectoryOptions, mime, path};
+use super::options::DirectoryOptions;
+use super::{mime, path};
 use crate::rules::validate::{self, Validators, Verdict};
 use crate::rules::{date, list, range};
 
@@ -42,7 +43,7 @@ impl Reply {
     pub fn read_small(&mut self) -> io::Result<Option<Bytes>> {
         match &self.file {
             Some(file) if self.span.length > 0 && self.span.length <= SMALL => {
-                super::read_at(file, self.span.first, self.span.length as usize).map(Some)
+                read_at(file, self.span.first, self.span.length as usize).map(Some)
             }
             _ => Ok(None),
         }
@@ -239,3 +240,10 @@ fn set(fields: &mut HeaderMap, name: HeaderName, value: &str) {
 
 /// Bodies up to this size are read in the same hop as the head.
 const SMALL: u64 = 64 << 10;
+
+/// Reads exactly `length` bytes; a file that has become shorter is an error.
+pub(super) fn read_at(file: &File, at: u64, length: usize) -> io::Result<Bytes> {
+    let mut buffer = vec![0; length];
+    file.read_exact_at(&mut buffer, at)?;
+    Ok(Bytes::from(buffer))
+}

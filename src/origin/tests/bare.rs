@@ -5,8 +5,8 @@ use tokio::io::DuplexStream;
 
 use super::*;
 use crate::base::clock;
-use crate::origin::answer::Expect;
 use crate::origin::bare::Bare;
+use crate::origin::framing::Expect;
 use crate::origin::link::start_http1;
 use crate::origin::wire::Wire;
 

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::origin::answer::{Expect, Reader};
+use crate::origin::answer::Reader;
+use crate::origin::framing::Expect;
 
 /// The verdict on `bytes` in pieces of the given sizes, and whether the answer is over.
 fn verdict(bytes: &[u8], sizes: &[usize], expect: Expect) -> (Result<(), ()>, bool) {

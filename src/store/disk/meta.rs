@@ -17,7 +17,7 @@ use crate::base::Now;
 use crate::rules::entry::{Entry, Extent};
 use crate::rules::freshness::{Freshness, LifetimeSource};
 use crate::rules::head::Head;
-use crate::rules::variant::Vary;
+use crate::rules::vary::Vary;
 
 /// Bits of a variant fingerprint; the index keeps its read marks in the others.
 pub const VARIANT_BITS: u32 = 30;

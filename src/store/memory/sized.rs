@@ -1,6 +1,7 @@
 //! The size-aware engine behind the memory tier's interface: `policy` with slots in it.
 
-use super::{Keep, OnEvict, Slot, Victim};
+use super::victim::{Keep, OnEvict, Victim};
+use crate::rules::entry::Slot;
 use crate::store::policy::{Change, Evicted, Goal, Sharded, Tuning};
 
 /// The engine.

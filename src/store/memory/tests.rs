@@ -12,7 +12,7 @@ use crate::rules::entry::Extent;
 use crate::rules::freshness::{Freshness, LifetimeSource};
 use crate::rules::head::Head;
 use crate::rules::key::KeySeed;
-use crate::rules::variant::Vary;
+use crate::rules::vary::Vary;
 
 const POLICIES: [MemoryPolicy; 2] = [MemoryPolicy::Auto, MemoryPolicy::TinyLfu];
 

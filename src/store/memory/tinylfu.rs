@@ -13,7 +13,8 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::{CompResult, Op};
 use moka::sync::Cache;
 
-use super::{Keep, OnEvict, Slot, Victim};
+use super::victim::{Keep, OnEvict, Victim};
+use crate::rules::entry::Slot;
 
 /// A slot with the count of its hits.
 struct Held {

@@ -14,7 +14,8 @@ use axum::http::Request;
 use brink::base::Clock;
 use brink::config::Config;
 use brink::node::NodeError;
-use brink::node::seams::{Core, Seams};
+use brink::node::core::Core;
+use brink::node::seams::Seams;
 use brink::store::disk::State;
 use tokio::runtime::Runtime;
 

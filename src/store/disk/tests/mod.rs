@@ -14,7 +14,7 @@ use crate::base::ByteSize;
 use crate::rules::entry::Extent;
 use crate::rules::freshness::{Freshness, LifetimeSource};
 use crate::rules::head::Head;
-use crate::rules::variant::Vary;
+use crate::rules::vary::Vary;
 
 mod basics;
 mod codec;
