@@ -70,7 +70,7 @@ impl Segments {
     /// A new handle for a slot: the old one is gone when those are done who looked before.
     pub fn renew(&self, segment: &Segment) -> Arc<Segment> {
         let new = Arc::new(Segment { file: Arc::clone(&segment.file), ..*segment });
-        if let Some(place) = self.table.write().get_mut(slot as usize) {
+        if let Some(place) = self.table.write().get_mut(segment.slot as usize) {
             *place = Some(Arc::clone(&new));
         }
         new
