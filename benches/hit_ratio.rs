@@ -1,5 +1,6 @@
 //! Every policy side by side with the offline bound: object and byte miss ratio at 0.1, 1
-//! and 10 % of the footprint; then memory and disk together, for disks of 10 and 30 % of the
+//! and 10 % of the footprint, the disk's own order by itself as the row `disk`; then memory
+//! and disk together, for disks of 10 and 30 % of the
 //! footprint and memory of a tenth of the disk, with what is written.
 //!
 //! `cargo bench --bench hit_ratio [-- NAME]`. The traces are those of the design study,
@@ -47,6 +48,17 @@ fn table(name: &str, trace: &Trace) {
             .filter_map(|policy| simulate(trace, &Setup::memory_only(policy, memory), &|_| ()))
             .collect();
         print!("{}", report::table(&outcomes));
+        // The disk by itself: everything written, no memory before it.
+        let alone = Setup { disk: Some(memory), ..Setup::memory_only("lru", 0) };
+        if let Some(disk) = simulate(trace, &alone, &|_| ()) {
+            let written = disk.disk_written as f64 / disk.disk_admitted.max(1) as f64;
+            let (objects, bytes) = (disk.total.miss_ratio(), disk.total.byte_miss_ratio());
+            let (objects, bytes) = (objects * 100.0, bytes * 100.0);
+            println!(
+                "{:<12} {:>9} {objects:>7.2}% {bytes:>7.2}%  written x {written:.2}",
+                "disk", ""
+            );
+        }
         let (objects, bytes) = policies::bound(trace, memory);
         println!("{:<12} {:>9} {:>7.2}% {:>7.2}%", "bound", "", objects * 100.0, bytes * 100.0);
     }

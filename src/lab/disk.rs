@@ -1,5 +1,5 @@
-//! The disk tier without a disk: a log of objects in FIFO order, with another life for
-//! what was read, filled by the node's own admission.
+//! The disk tier without a disk: a log of objects, in the order and with the admission of
+//! the node itself (`store::policy::{admission, lanes}`).
 //!
 //! Records are whole objects, so segment boundaries do not show. What the node's reclaim
 //! reads and writes is counted the same way.
@@ -8,19 +8,29 @@ use std::collections::VecDeque;
 
 use super::policies::Gone;
 use crate::store::policy::admission::{Admission, AdmitPolicy, Offer};
+use crate::store::policy::lanes::{End, Lanes, READS_MAX, Step};
+
+/// Keys remembered at least.
+const GHOST_MIN: usize = 64;
+/// What is read twice and shorter than this is copied by the border, as by the node.
+const COPIED_MAX: u64 = 64 << 10;
 
 #[derive(Clone, Copy, Default)]
 struct Record {
     /// Serial number of the record that counts; zero if there is none.
     serial: u64,
     size: u64,
-    read: bool,
+    reads: u32,
+    /// It has yet to be judged at the border.
+    newcomer: bool,
 }
 
 /// A simulated disk.
 pub struct Disk<'a> {
     capacity: u64,
     used: u64,
+    /// Bytes of the newcomers among them.
+    newcomers: u64,
     serial: u64,
     /// Bytes written, reinsertion included.
     pub written: u64,
@@ -29,7 +39,12 @@ pub struct Disk<'a> {
     /// Objects given up.
     pub evictions: u64,
     records: Vec<Record>,
-    log: VecDeque<(u32, u64)>,
+    /// Objects, serials and sizes, the oldest first.
+    log: VecDeque<(u32, u64, u64)>,
+    /// Bytes of it, with its holes.
+    length: u64,
+    /// Records before the border.
+    judged: usize,
     admission: Admission,
     keys: &'a [u128],
 }
@@ -43,13 +58,16 @@ impl<'a> Disk<'a> {
         Disk {
             capacity,
             used: 0,
+            newcomers: 0,
             serial: 0,
             written: 0,
             admitted: 0,
             evictions: 0,
             records: vec![Record::default(); keys.len()],
             log: VecDeque::new(),
-            admission: Admission::new(policy, ghost.max(1024)),
+            length: 0,
+            judged: 0,
+            admission: Admission::new(policy, ghost.max(GHOST_MIN), capacity),
             keys,
         }
     }
@@ -57,7 +75,7 @@ impl<'a> Disk<'a> {
     /// Whether the object is there; counts as read.
     pub fn get(&mut self, object: u32) -> bool {
         let record = &mut self.records[object as usize];
-        record.read |= record.serial > 0;
+        record.reads = (record.reads + 1).min(READS_MAX);
         record.serial > 0
     }
 
@@ -72,48 +90,98 @@ impl<'a> Disk<'a> {
     }
 
     fn offer(&mut self, object: u32, size: u64, why: Offer) {
-        let held = self.records[object as usize].serial > 0;
-        let print = (self.keys[object as usize] >> 64) as u64;
-        if size > self.capacity / 2 || !self.admission.admits(why, print, held) {
+        let record = self.records[object as usize];
+        let (held, early) = (record.serial > 0, self.admission.judges_early());
+        let print = self.print(object);
+        if size > self.capacity || !self.admission.admits(why, print, held) {
             return;
         }
         self.admitted += size;
-        self.append(object, size);
+        let reads = match (early, held) {
+            (false, _) => 0,
+            (true, true) => record.reads,
+            (true, false) => self.admission.head_start(print, size),
+        };
+        self.append(object, size, reads, early);
         while self.used > self.capacity {
             self.admission.full();
-            if !self.reclaim() {
+            if !self.reclaim(early) {
                 break;
             }
         }
     }
 
-    fn append(&mut self, object: u32, size: u64) {
+    fn append(&mut self, object: u32, size: u64, reads: u32, newcomer: bool) {
         self.serial += 1;
-        let new = Record { serial: self.serial, size, read: false };
-        let old = std::mem::replace(&mut self.records[object as usize], new);
-        if old.serial > 0 {
-            self.used -= old.size;
-        }
+        self.forget(object);
+        self.records[object as usize] = Record { serial: self.serial, size, reads, newcomer };
         self.used += size;
+        self.newcomers += if newcomer { size } else { 0 };
         self.written += size;
-        self.log.push_back((object, self.serial));
+        self.length += size;
+        self.log.push_back((object, self.serial, size));
     }
 
-    /// Gives up the oldest record or writes it again. False if there is none.
-    fn reclaim(&mut self) -> bool {
-        let Some((object, serial)) = self.log.pop_front() else { return false };
-        let record = self.records[object as usize];
-        if record.serial != serial {
+    fn forget(&mut self, object: u32) {
+        let old = std::mem::take(&mut self.records[object as usize]);
+        if old.serial > 0 {
+            self.used -= old.size;
+            self.newcomers -= if old.newcomer { old.size } else { 0 };
+        }
+    }
+
+    /// Gives up the oldest record, or keeps it. False if there is none.
+    fn reclaim(&mut self, early: bool) -> bool {
+        if !early {
+            return self.oldest(|reads| (reads > 0).then_some(0));
+        }
+        let lanes = self.admission.lanes();
+        let step = lanes.next(self.newcomers, self.judged > 0, self.length);
+        match step {
+            Step::Judge => self.judge(),
+            step => self.oldest(|reads| Lanes::again(step, reads)),
+        }
+    }
+
+    fn judge(&mut self) -> bool {
+        let Some(&(object, serial, size)) = self.log.get(self.judged) else { return false };
+        self.judged += 1;
+        let record = &mut self.records[object as usize];
+        if record.serial != serial || !record.newcomer {
             return true;
         }
-        if record.read {
-            self.append(object, record.size);
-            return true;
+        match Lanes::again(Step::Judge, record.reads) {
+            None => self.give_up(object, End::Border),
+            Some(left) if size < COPIED_MAX => self.append(object, size, left, false),
+            Some(left) => {
+                (record.reads, record.newcomer) = (left, false);
+                self.newcomers -= size;
+            }
         }
-        self.records[object as usize] = Record::default();
-        self.used -= record.size;
-        self.evictions += 1;
-        self.admission.remember((self.keys[object as usize] >> 64) as u64);
         true
+    }
+
+    fn oldest(&mut self, again: impl Fn(u32) -> Option<u32>) -> bool {
+        let Some((object, serial, size)) = self.log.pop_front() else { return false };
+        self.length -= size;
+        self.judged = self.judged.saturating_sub(1);
+        let record = self.records[object as usize];
+        if record.serial == serial {
+            match again(record.reads) {
+                Some(left) => self.append(object, size, left, false),
+                None => self.give_up(object, End::Oldest),
+            }
+        }
+        true
+    }
+
+    fn give_up(&mut self, object: u32, end: End) {
+        self.forget(object);
+        self.evictions += 1;
+        self.admission.remember(self.print(object), end);
+    }
+
+    fn print(&self, object: u32) -> u64 {
+        (self.keys[object as usize] >> 64) as u64
     }
 }

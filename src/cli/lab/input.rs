@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use indicatif::{
+    HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike,
+};
 use parking_lot::Mutex;
 
 use crate::base::clock::instant;
@@ -191,16 +193,21 @@ pub(super) fn progress(what: &'static str, total: u64, bytes: bool) -> ProgressB
     };
     let counts = match bytes {
         true => "{bytes}/{total_bytes} {bytes_per_sec}",
-        false => "{human_pos}/{human_len} {per_sec}",
+        false => "{human_pos}/{human_len} {rate}",
     };
     let bar = if terminal { "[{wide_bar}] " } else { "" };
     let template = format!("{{prefix}} {bar}{counts} {{eta}} left");
     let style = ProgressStyle::with_template(&template);
     let bar = ProgressBar::with_draw_target(Some(total), target).with_prefix(what);
     match style {
-        Ok(style) => bar.with_style(style.progress_chars("=> ")),
+        // Whole requests: by itself the rate has four decimals.
+        Ok(style) => bar.with_style(style.with_key("rate", rate).progress_chars("=> ")),
         Err(_) => bar,
     }
+}
+
+fn rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64));
 }
 
 /// How often a plain line is written.

@@ -15,6 +15,23 @@ pub(super) const BATCH: usize = 1 << 20;
 /// A segment that takes no more records.
 pub(super) struct Done {
     pub(super) segment: Arc<Segment>,
+    /// Bytes that its file takes up.
+    pub(super) held: u64,
+    /// Bytes of its records that have yet to be judged; see `thin`.
+    pub(super) newcomers: u64,
+    /// The border of the log has passed it.
+    pub(super) judged: bool,
+}
+
+impl Done {
+    pub(super) fn new(segment: Arc<Segment>, entries: &[FooterEntry]) -> Self {
+        Done { held: segment.size, newcomers: newcomers(entries), judged: false, segment }
+    }
+}
+
+/// Bytes of records that have yet to be judged.
+pub(super) fn newcomers(entries: &[FooterEntry]) -> u64 {
+    entries.iter().filter(|entry| !entry.proved && entry.holds()).map(|entry| entry.len).sum()
 }
 
 /// A segment that takes no more records and may not be on the disk yet.
@@ -39,9 +56,9 @@ pub(super) struct Active {
 /// What becomes true when the bytes of a record are written.
 pub(super) enum Publish {
     /// A response is on disk.
-    Put { hash: u128, variant: u32, payload: Payload, place: Place },
-    /// A record has moved to a newer segment.
-    Moved { print: u64, variant: u32, from: Place, to: Place },
+    Put { hash: u128, variant: u32, payload: Payload, place: Place, reads: u32 },
+    /// A record has moved to a newer segment, with so many reads left.
+    Moved { print: u64, variant: u32, from: Place, to: Place, reads: u32 },
     /// A tombstone is on disk: nothing to do.
     Buried { hash: u128, variant: u32 },
     /// A mark is on disk: nothing to do.
@@ -78,13 +95,14 @@ impl Active {
         Place::new(self.segment.slot, self.end(), len)
     }
 
-    pub(super) fn list(&mut self, header: &Header, place: Place) {
+    pub(super) fn list(&mut self, header: &Header, place: Place, proved: bool) {
         self.entries.push(FooterEntry {
             print: print_of(header.hash),
             offset: place.offset(),
             len: place.len(),
             variant: header.variant,
             kind: header.kind,
+            proved,
         });
     }
 }
@@ -98,14 +116,14 @@ pub(super) fn lost(entries: &[FooterEntry]) -> Vec<(u128, u32)> {
 impl Publish {
     pub(super) fn publish(self, dir: &Directory) {
         match self {
-            Publish::Put { hash, variant, payload, place } => {
+            Publish::Put { hash, variant, payload, place, reads } => {
                 dir.queue.finish(hash, &payload, || {
-                    dir.index.insert(print_of(hash), variant, place);
+                    dir.index.insert(print_of(hash), variant, place, reads);
                 });
                 dir.counters.written.one();
             }
-            Publish::Moved { print, from, to, .. } => {
-                if dir.index.repoint(print, from, to) {
+            Publish::Moved { print, from, to, reads, .. } => {
+                if dir.index.repoint(print, from, to, reads) {
                     dir.counters.reinserted.one();
                 }
             }

@@ -4,9 +4,7 @@
 //! One that could not be written is kept and tried again, and until then no sync succeeds,
 //! so that nobody (the ledger above all) believes that it is on the disk.
 
-use std::sync::Arc;
-
-use super::active::{Publish, Unsynced};
+use super::active::{Done, Publish, Unsynced};
 use super::format::{Header, Kind};
 use super::writer::Writer;
 
@@ -60,9 +58,11 @@ impl Writer {
     /// A segment whose pages the kernel may have thrown away. Older records of what it
     /// replaced or buried must not come back at a start.
     fn drop_segment(&mut self, Unsynced { segment, lost }: Unsynced) {
-        self.done.retain(|done| !Arc::ptr_eq(&done.segment, &segment));
+        let held = |done: &Done| (done.segment.serial == segment.serial).then_some(done.held);
+        let held = self.done.iter().find_map(held).unwrap_or(segment.size);
+        self.done.retain(|done| done.segment.serial != segment.serial);
         self.dir.index.remove_slot(segment.slot);
-        self.retire(segment);
+        self.retire(segment, held);
         self.unburied.extend(lost);
     }
 }

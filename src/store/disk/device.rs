@@ -53,6 +53,11 @@ pub trait DeviceFile: Send + Sync + 'static {
     fn sync(&self) -> io::Result<()>;
     /// Makes `len` bytes from `offset` read as zeros while keeping them reserved.
     fn zero(&self, offset: u64, len: u64) -> io::Result<()>;
+    /// The same while giving them back to the file system;
+    /// [`io::ErrorKind::Unsupported`] where it does not take them.
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()>;
+    /// Bytes that it takes up, which holes make less than its length.
+    fn held(&self) -> io::Result<u64>;
 }
 
 /// Reads exactly `buf.len()` bytes.
@@ -249,5 +254,18 @@ impl DeviceFile for RealFile {
             }
             other => Ok(other?),
         }
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.fd, flags, offset, len) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(io::ErrorKind::Unsupported.into()),
+            other => Ok(other?),
+        }
+    }
+
+    fn held(&self) -> io::Result<u64> {
+        // The unit is 512 bytes, whatever the file system's is.
+        Ok((rustix::fs::fstat(&self.fd)?.st_blocks.max(0) as u64).saturating_mul(512))
     }
 }

@@ -25,6 +25,8 @@ use crate::store::policy::admission::Admission;
 
 /// Reads in a row that may be late.
 const LATE_MAX: u32 = 4;
+/// Segments below which one is too large a share for newcomers.
+const JUDGED_SEGMENTS_MIN: u64 = 8;
 
 /// One open segment file. Readers hold it by `Arc`: the file of a reclaimed segment goes
 /// when the last of them is done.
@@ -65,6 +67,15 @@ impl Segments {
         segment
     }
 
+    /// A new handle for a slot: the old one is gone when those are done who looked before.
+    pub fn renew(&self, segment: &Segment) -> Arc<Segment> {
+        let new = Arc::new(Segment { file: Arc::clone(&segment.file), ..*segment });
+        if let Some(place) = self.table.write().get_mut(segment.slot as usize) {
+            *place = Some(Arc::clone(&new));
+        }
+        new
+    }
+
     /// Empties a slot.
     pub fn drop_slot(&self, slot: u32) {
         if let Some(place) = self.table.write().get_mut(slot as usize) {
@@ -100,6 +111,8 @@ pub struct Directory {
     pub record_max: u64,
     /// Share of a segment that may be reinserted.
     pub reinsert_percent: u8,
+    /// Whether newcomers are judged early.
+    pub judges_early: bool,
     /// The disk.
     pub device: Arc<dyn Device>,
     /// Seed of the store's keys.
@@ -142,12 +155,16 @@ impl Directory {
         run: Run,
     ) -> Self {
         let segment_len = options.segment_len(own.capacity);
+        let capacity = own.capacity.bytes();
+        let admission = Admission::new(options.admit, options.ghost_keys, capacity);
         Directory {
             path: own.path.clone(),
-            capacity: own.capacity.bytes(),
+            capacity,
             segment_len,
             record_max: options.record_max(segment_len),
             reinsert_percent: options.reinsert_percent.min(90),
+            judges_early: admission.judges_early()
+                && capacity / segment_len.max(1) >= JUDGED_SEGMENTS_MIN,
             device,
             seed: identity.seed,
             id: AtomicU64::new(identity.id),
@@ -157,7 +174,7 @@ impl Directory {
             segments: Segments::default(),
             queue: WriteQueue::new(options.queue_max.bytes()),
             health: Health::new(options.faults_max),
-            admission: Admission::new(options.admit, options.ghost_keys),
+            admission,
             rate: Rate::new(options.write_rate_max.map(|max| max.bytes())),
             marks: Marks::default(),
             late: AtomicU32::new(0),
@@ -237,17 +254,21 @@ impl Directory {
 
     /// Drops a record that does not verify.
     pub fn flawed(&self, print: u64, place: Place) {
-        self.counters.flaws.one();
-        self.give_up(print, place);
+        // Given up meanwhile it may be a hole.
+        if self.give_up(print, place) {
+            self.counters.flaws.one();
+        }
     }
 
     /// Drops a record for good: were it only dropped from the index, a restart would
     /// bring it back after a sweep that could not judge it.
-    fn give_up(&self, print: u64, place: Place) {
-        if self.index.remove_exact(print, place) {
+    fn give_up(&self, print: u64, place: Place) -> bool {
+        let held = self.index.remove_exact(print, place);
+        if held {
             let hash = u128::from(print) << 64;
             self.queue.order(Job::Bury { hash, variant: ALL_VARIANTS });
         }
+        held
     }
 
     /// How it is doing.

@@ -259,6 +259,16 @@ impl DeviceFile for FaultyFile {
         self.faults.plain()?;
         self.inner.zero(offset, len)
     }
+
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.faults.plain()?;
+        self.inner.punch(offset, len)
+    }
+
+    fn held(&self) -> io::Result<u64> {
+        self.faults.plain()?;
+        self.inner.held()
+    }
 }
 
 fn flip(bytes: &mut [u8], at: usize) {

@@ -19,12 +19,12 @@ use smallvec::SmallVec;
 
 use super::format::ALIGN;
 use super::meta::VARIANT_BITS;
+use crate::store::policy::lanes::READS_MAX;
 
 const SHARDS: usize = 256;
 /// Steps in which the keys are divided among them.
 const STEPS: usize = 4096;
 const VARIANT_MASK: u32 = (1 << VARIANT_BITS) - 1;
-const READS_MAX: u32 = 3;
 
 /// Number of segment slots that a [`Place`] can name.
 pub const SLOTS_MAX: u32 = 1 << 20;
@@ -72,9 +72,10 @@ pub type Found = SmallVec<[(u32, Place); 2]>;
 struct Item([u32; 5]);
 
 impl Item {
-    fn new(print: u64, variant: u32, place: Place) -> Self {
+    fn new(print: u64, variant: u32, place: Place, reads: u32) -> Self {
         let (p, l) = (print, place.0);
-        Item([p as u32, (p >> 32) as u32, l as u32, (l >> 32) as u32, variant & VARIANT_MASK])
+        let last = (variant & VARIANT_MASK) | reads.min(READS_MAX) << VARIANT_BITS;
+        Item([p as u32, (p >> 32) as u32, l as u32, (l >> 32) as u32, last])
     }
 
     fn print(&self) -> u64 {
@@ -174,9 +175,10 @@ impl Index {
         self.shard(print).lock().find(print, same).is_some()
     }
 
-    /// Puts a record in, in place of an older one of the same variant, which is returned.
-    pub fn insert(&self, print: u64, variant: u32, place: Place) -> Option<Place> {
-        let item = Item::new(print, variant, place);
+    /// Puts a record in that counts as read so often, in place of an older one of the same
+    /// variant, which is returned.
+    pub fn insert(&self, print: u64, variant: u32, place: Place, reads: u32) -> Option<Place> {
+        let item = Item::new(print, variant, place, reads);
         let same = |other: &Item| other.print() == print && other.variant() == item.variant();
         let mut shard = self.shard(print).lock();
         make_room(&mut shard);
@@ -191,14 +193,14 @@ impl Index {
         }
     }
 
-    /// Moves a record from `from` to `to` unless it has changed meanwhile, and clears its
-    /// read marks. Answers whether it did.
-    pub fn repoint(&self, print: u64, from: Place, to: Place) -> bool {
+    /// Moves a record from `from` to `to` (which may be the same) unless it has changed
+    /// meanwhile, and leaves it so many reads. Answers whether it did.
+    pub fn repoint(&self, print: u64, from: Place, to: Place, reads: u32) -> bool {
         let mut shard = self.shard(print).lock();
         let same = |item: &Item| item.print() == print && item.place() == from;
         match shard.find_mut(print, same) {
             Some(item) => {
-                *item = Item::new(print, item.variant(), to);
+                *item = Item::new(print, item.variant(), to, reads);
                 true
             }
             None => false,
@@ -244,6 +246,12 @@ impl Index {
     /// was written there; `None` if the key is not there any more.
     pub fn reads(&self, print: u64, place: Place) -> Option<u32> {
         let same = |item: &Item| item.print() == print && item.place() == place;
+        self.shard(print).lock().find(print, same).map(Item::reads)
+    }
+
+    /// The same of whatever record this variant of the key has.
+    pub fn reads_of(&self, print: u64, variant: u32) -> Option<u32> {
+        let same = |item: &Item| item.print() == print && item.variant() == variant;
         self.shard(print).lock().find(print, same).map(Item::reads)
     }
 

@@ -1,7 +1,7 @@
 //! The disk tier: segments of records in one or more directories, an index in memory.
 //!
 //! ```text
-//! put/evicted -> admit -> queue -> writer thread -> segment files -> reclaim (FIFO)
+//! put/evicted -> admit -> queue -> writer thread -> segment files -> reclaim (FIFO), thin
 //!                          |          '-> index (published when the bytes are written)
 //! get -> queue (still waiting?) -> index -> page cache now, or reader pool -> verify
 //! ```
@@ -44,6 +44,7 @@ mod room;
 pub mod segment;
 pub mod service;
 mod sweep;
+mod thin;
 pub mod wire;
 mod writer;
 

@@ -22,9 +22,16 @@ use super::segment::{Footer, FooterEntry, encode_footer, file_name, footer_len, 
 /// An opened store. The directory is locked while it lives.
 pub struct Store {
     _device: RealDevice,
-    segments: Vec<(Segment, Contents)>,
+    segments: Vec<Part>,
     /// Names of segment files that this build does not read, and why.
     pub set_aside: Vec<(String, String)>,
+}
+
+struct Part {
+    segment: Segment,
+    contents: Contents,
+    /// It has holes where records were given up.
+    thinned: bool,
 }
 
 /// One record as it was found.
@@ -75,10 +82,15 @@ impl Store {
             let file = device.open(&name).map_err(failed)?;
             let size = file.size().map_err(failed)?;
             match judge(file.as_ref(), serial, size) {
-                Ok(()) => {
+                Ok(header) => {
                     let contents = contents_of(file.as_ref(), serial, size).map_err(failed)?;
+                    if header.thinned && !contents.sealed {
+                        set_aside.push((name, "its list is damaged, and it has holes".into()));
+                        continue;
+                    }
                     let slot = slot as u32;
-                    segments.push((Segment { serial, slot, size, file }, contents));
+                    let segment = Segment { serial, slot, size, file };
+                    segments.push(Part { segment, contents, thinned: header.thinned });
                 }
                 Err(flaw) => set_aside.push((name, flaw.to_string())),
             }
@@ -93,23 +105,28 @@ impl Store {
 
     /// Number of records.
     pub fn records(&self) -> u64 {
-        self.segments.iter().map(|(_, contents)| contents.entries.len() as u64).sum()
+        self.segments.iter().map(|part| part.contents.entries.len() as u64).sum()
     }
 
     /// Reads and verifies every record, in the order they were written, until `visit`
-    /// answers false.
+    /// answers false. Left out is what a node has given up and made a hole of.
     pub fn check(&self, visit: &mut dyn FnMut(Found) -> bool) {
         let live = self.live();
-        for (segment, contents) in &self.segments {
+        for Part { segment, contents, thinned } in &self.segments {
             for entry in &contents.entries {
                 let newest = live.get(&(entry.print, entry.variant));
+                let live = newest == Some(&(segment.serial, entry.offset));
+                let content = content(segment, entry);
+                if *thinned && !live && entry.holds() && content.is_err() {
+                    continue;
+                }
                 let found = Found {
                     segment: segment.serial,
                     offset: entry.offset,
                     len: entry.len,
                     kind: entry.kind,
-                    live: newest == Some(&(segment.serial, entry.offset)),
-                    content: content(segment, entry),
+                    live,
+                    content,
                 };
                 if !visit(found) {
                     return;
@@ -128,7 +145,7 @@ impl Store {
         // What lies before a damaged record of the same key was replaced by it, and must
         // not come back in its stead.
         let mut damaged: HashMap<u64, (u64, u64)> = HashMap::new();
-        for (segment, contents) in &self.segments {
+        for Part { segment, contents, .. } in &self.segments {
             for entry in &contents.entries {
                 progress();
                 if content(segment, entry).is_err() {
@@ -136,7 +153,7 @@ impl Store {
                 }
             }
         }
-        for (segment, contents) in &mut self.segments {
+        for Part { segment, contents, .. } in &mut self.segments {
             let before = contents.entries.len();
             contents.entries.retain(|entry| {
                 let last_damage = damaged.get(&entry.print);
@@ -163,7 +180,7 @@ impl Store {
     fn live(&self) -> HashMap<(u64, u32), (u64, u64)> {
         let mut live: HashMap<(u64, u32), (u64, u64)> = HashMap::new();
         let mut variants: HashMap<u64, Vec<u32>> = HashMap::new();
-        for (segment, contents) in &self.segments {
+        for Part { segment, contents, .. } in &self.segments {
             for entry in &contents.entries {
                 match (entry.kind, entry.variant) {
                     (Kind::Tombstone, ALL_VARIANTS) => {

@@ -33,9 +33,11 @@ pub struct Options {
     /// Bytes a second written at most, a directory; what comes beyond is shed.
     /// Default none.
     pub write_rate_max: Option<ByteSize>,
-    /// What is written at all.
+    /// What is written at all. Where that is everything, newcomers are judged early: see
+    /// `thin`.
     pub admit: AdmitPolicy,
-    /// Keys remembered to recognise a second miss, 4 bytes each. Default 1 Mi.
+    /// Keys remembered to recognise a second miss, 4 bytes each (8 where everything is
+    /// written). Default 1 Mi.
     pub ghost_keys: usize,
     /// Share of a segment, in per cent, that may be written again because it was read
     /// since it was written. 0 to 90, default 50.

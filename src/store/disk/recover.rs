@@ -25,7 +25,9 @@ use super::room::Room;
 use super::segment::{
     FooterEntry, START, SegmentHeader, TRAILER, Trailer, file_name, is_draft, scan_step, serial_of,
 };
+use super::thin::held_of;
 use super::writer::Writer;
+use crate::store::policy::lanes::Step;
 
 /// Bytes read at a time by the scan.
 const WINDOW: usize = 256 << 10;
@@ -54,6 +56,8 @@ pub(super) fn recover(dir: &Arc<Directory>) -> io::Result<Writer> {
         done: Default::default(),
         active: None,
         retired: Vec::new(),
+        thinning: Vec::new(),
+        judges_early: dir.judges_early,
         unsynced: Vec::new(),
         leftover: Vec::new(),
         foreign_bytes: 0,
@@ -79,7 +83,7 @@ pub(super) fn recover(dir: &Arc<Directory>) -> io::Result<Writer> {
             writer.load(serial, Some(serial) == last)?;
         }
     }
-    while writer.used() > dir.capacity && writer.reclaim_oldest() {}
+    while writer.used() > dir.capacity && writer.reclaim_oldest(Step::Take) {}
     writer.count_used();
     let bury = |hash| {
         dir.index.remove(print_of(hash));
@@ -104,8 +108,8 @@ impl Writer {
             Ok(opened) => opened,
             Err(error) => return self.unreadable(serial, "opening a segment", &error),
         };
-        match judge(file.as_ref(), serial, size) {
-            Ok(()) => {}
+        let thinned = match judge(file.as_ref(), serial, size) {
+            Ok(header) => header.thinned,
             Err(ReadFault::Io(error)) => {
                 return self.unreadable(serial, "reading a segment", &error);
             }
@@ -116,9 +120,19 @@ impl Writer {
                 tracing::warn!(%path, file = file_name(serial), %error, "segment set aside");
                 return self.forget_older();
             }
-        }
+        };
         let contents = match contents_of(file.as_ref(), serial, size) {
             Ok(contents) => contents,
+            Err(error) => return self.unreadable(serial, "reading a segment", &error),
+        };
+        if thinned && !contents.sealed {
+            // Nobody knows what was listed there, and a scan ends at the first hole.
+            let error = io::Error::other("the list of a thinned segment is damaged");
+            return self.unreadable(serial, "reading a segment", &error);
+        }
+        let held = if thinned { held_of(file.as_ref(), size) } else { Ok(size) };
+        let held = match held {
+            Ok(held) => held,
             Err(error) => return self.unreadable(serial, "reading a segment", &error),
         };
         let segment = dir.segments.add(serial, size, file);
@@ -136,7 +150,11 @@ impl Writer {
                 let lost = active::lost(&contents.entries);
                 self.unsynced.push(Unsynced { segment: segment.clone(), lost });
             }
-            self.done.push_back(Done { segment });
+            let mut done = Done { held, ..Done::new(segment, &contents.entries) };
+            if thinned {
+                (done.judged, done.newcomers) = (true, 0);
+            }
+            self.done.push_back(done);
         }
         Ok(())
     }
@@ -153,7 +171,7 @@ impl Writer {
     /// before what it voids.
     fn forget_older(&mut self) -> io::Result<()> {
         self.dir.index.clear();
-        while let Some(Done { segment }) = self.done.front() {
+        while let Some(Done { segment, .. }) = self.done.front() {
             remove(self.dir.device.as_ref(), segment.serial)?;
             self.dir.segments.drop_slot(segment.slot);
             self.unsynced.retain(|unsynced| unsynced.segment.serial != segment.serial);
@@ -175,7 +193,11 @@ pub(super) fn remove(device: &dyn Device, serial: u64) -> io::Result<()> {
 ///
 /// # Errors
 /// What is wrong with them, or what the device says.
-pub(super) fn judge(file: &dyn DeviceFile, serial: u64, size: u64) -> Result<(), ReadFault> {
+pub(super) fn judge(
+    file: &dyn DeviceFile,
+    serial: u64,
+    size: u64,
+) -> Result<SegmentHeader, ReadFault> {
     let mut head = [0; HEADER];
     read_full(file, &mut head, 0)?;
     let header = SegmentHeader::decode(&head)?;
@@ -184,7 +206,7 @@ pub(super) fn judge(file: &dyn DeviceFile, serial: u64, size: u64) -> Result<(),
     } else if header.size != size {
         Err(Flaw::Length.into())
     } else {
-        Ok(())
+        Ok(header)
     }
 }
 
@@ -192,7 +214,7 @@ fn apply(dir: &Directory, segment: &Segment, entry: &FooterEntry) {
     let Some(place) = Place::new(segment.slot, entry.offset, entry.len) else { return };
     match entry.kind {
         Kind::Entry | Kind::Piece => {
-            dir.index.insert(entry.print, entry.variant, place);
+            dir.index.insert(entry.print, entry.variant, place, 0);
         }
         Kind::Tombstone if entry.variant == ALL_VARIANTS => {
             dir.index.remove(entry.print);

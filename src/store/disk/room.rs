@@ -17,6 +17,7 @@ use super::directory::{Directory, Segment};
 use super::health::is_full;
 use super::segment::{SegmentHeader, draft_name, file_name};
 use super::writer::Writer;
+use crate::store::policy::lanes::Step;
 
 /// How long the writer waits for readers of reclaimed files, for each segment it makes.
 const READERS_WAIT: Duration = Duration::from_millis(50);
@@ -71,7 +72,7 @@ impl Writer {
             return false;
         }
         let mut made = self.make_segment();
-        if made.as_ref().is_err_and(is_full) && self.room.may_yield() && self.reclaim_oldest() {
+        if made.as_ref().is_err_and(is_full) && self.room.may_yield() && self.yield_one() {
             // The device is smaller than its limit says: what it holds must turn over all
             // the same, or the oldest would stay for ever and nothing new come in.
             let mut patience = READERS_WAIT;
@@ -87,9 +88,9 @@ impl Writer {
                 let limit = self.room.limit(&self.dir);
                 // Early, so that what is read finds room in the new segment; no second one for
                 // the sake of a reader who is about to go.
-                let held = self.retired.len();
-                while self.used() + size > limit && self.retired.len() <= held {
-                    if !self.reclaim_oldest() {
+                let held = self.held_by_readers();
+                while self.used() + size > limit && self.held_by_readers() <= held {
+                    if !self.reclaim() {
                         break;
                     }
                 }
@@ -107,9 +108,9 @@ impl Writer {
     fn shrink_to(&mut self, limit: u64) -> bool {
         let mut patience = READERS_WAIT;
         while self.used() + self.dir.segment_len > limit {
-            if self.wait_for_readers(&mut patience) && !self.reclaim_oldest() {
+            if self.wait_for_readers(&mut patience) && !self.reclaim() {
                 // Everything is held by readers, or cannot go.
-                if !self.retired.is_empty() {
+                if self.held_by_readers() > 0 {
                     self.full_until_ms = self.dir.clock.now().mono_ms + HELD_PAUSE_MS;
                 }
                 return false;
@@ -123,7 +124,8 @@ impl Writer {
     /// end: then another one must go, and a slow client costs room but holds no writes up.
     fn wait_for_readers(&mut self, patience: &mut Duration) -> bool {
         const STEP: Duration = Duration::from_millis(1);
-        let gone = self.retired_are_gone();
+        self.punch_ready();
+        let gone = self.retired_are_gone() && self.thinning.is_empty();
         if !gone && !patience.is_zero() {
             std::thread::sleep(STEP);
             *patience = patience.saturating_sub(STEP);
@@ -139,7 +141,7 @@ impl Writer {
         self.next_serial += 1;
         let (device, draft, name) = (&self.dir.device, draft_name(serial), file_name(serial));
         let made = device.create(&draft, size).and_then(|file| {
-            write_full(file.as_ref(), &SegmentHeader { serial, size }.encode(), 0)?;
+            write_full(file.as_ref(), &SegmentHeader { serial, size, thinned: false }.encode(), 0)?;
             file.sync()?;
             device.rename(&draft, &name)?;
             device.sync()?;
@@ -155,8 +157,25 @@ impl Writer {
         }
     }
 
+    /// Gives up as many of the oldest as it takes for the room of one without holes.
+    fn yield_one(&mut self) -> bool {
+        let mut freed = 0;
+        while freed < self.dir.segment_len {
+            let held = self.done.front().map_or(0, |oldest| oldest.held);
+            if !self.reclaim_oldest(Step::Take) {
+                break;
+            }
+            freed += held;
+        }
+        freed > 0
+    }
+
+    fn held_by_readers(&self) -> usize {
+        self.retired.len() + self.thinning.len()
+    }
+
     pub(super) fn retired_are_gone(&mut self) -> bool {
-        self.retired.retain(|(segment, _)| segment.strong_count() > 0);
+        self.retired.retain(|(file, _)| file.strong_count() > 0);
         self.retired.is_empty()
     }
 }

@@ -7,6 +7,8 @@
 //! an object and no bodies. It is written when the segment is full (sealed) and at a
 //! clean stop (a checkpoint: records may follow `end`). What lies behind `end` of an
 //! unsealed segment is found by jumping from header to header until one does not verify.
+//! One that was thinned has holes where records were given up: no scan gets over them, so its
+//! header says that it is nothing without its footer.
 //! A snapshot file of the whole index was rejected: it would hold the same 24 bytes an
 //! object a second time and could disagree with the segments. Pure: no I/O here.
 
@@ -32,6 +34,8 @@ pub struct SegmentHeader {
     pub serial: u64,
     /// Length of the file in bytes.
     pub size: u64,
+    /// It may have holes where records were: without its footer it cannot be read.
+    pub thinned: bool,
 }
 
 impl SegmentHeader {
@@ -40,7 +44,7 @@ impl SegmentHeader {
         let mut out = Vec::with_capacity(HEADER);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&u16::from(self.thinned).to_le_bytes());
         out.extend_from_slice(&self.serial.to_le_bytes());
         out.extend_from_slice(&self.size.to_le_bytes());
         out.resize(HEADER - 4, 0);
@@ -54,8 +58,8 @@ impl SegmentHeader {
     pub fn decode(bytes: &[u8]) -> Result<Self, Flaw> {
         let mut cursor = checked(bytes.get(..HEADER).ok_or(Flaw::Length)?, MAGIC, VERSION)?;
         let fields = |cursor: &mut Cursor<'_>| {
-            cursor.take(2)?;
-            Some(SegmentHeader { serial: cursor.u64()?, size: cursor.u64()? })
+            let thinned = cursor.u16()? & 1 == 1;
+            Some(SegmentHeader { serial: cursor.u64()?, size: cursor.u64()?, thinned })
         };
         fields(&mut cursor).ok_or(Flaw::Length)
     }
@@ -74,16 +78,23 @@ pub struct FooterEntry {
     pub variant: u32,
     /// What it is.
     pub kind: Kind,
+    /// A record that was written again, which was judged before (see `thin`).
+    pub proved: bool,
 }
 
 impl FooterEntry {
+    /// Whether it is a record of content, which holds room for something to be found.
+    pub fn holds(&self) -> bool {
+        matches!(self.kind, Kind::Entry | Kind::Piece)
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         let unit = ALIGN as u64;
         out.extend_from_slice(&self.print.to_le_bytes());
         out.extend_from_slice(&((self.offset / unit) as u32).to_le_bytes());
         out.extend_from_slice(&((self.len / unit) as u32).to_le_bytes());
         out.extend_from_slice(&self.variant.to_le_bytes());
-        out.extend_from_slice(&[self.kind.byte(), 0, 0, 0]);
+        out.extend_from_slice(&[self.kind.byte(), u8::from(self.proved), 0, 0]);
     }
 
     fn decode(cursor: &mut Cursor<'_>) -> Option<Self> {
@@ -92,8 +103,9 @@ impl FooterEntry {
         let (offset, len) = (u64::from(cursor.u32()?) * unit, u64::from(cursor.u32()?) * unit);
         let variant = cursor.u32()?;
         let kind = Kind::from_byte(cursor.u8()?)?;
-        cursor.take(3)?;
-        Some(FooterEntry { print, offset, len, variant, kind })
+        let proved = cursor.u8()? & 1 == 1;
+        cursor.take(2)?;
+        Some(FooterEntry { print, offset, len, variant, kind, proved })
     }
 }
 
@@ -211,6 +223,7 @@ pub fn scan_step(bytes: &[u8], offset: u64, serial: u64, size: u64) -> Option<Fo
         len,
         variant: header.variant,
         kind: header.kind,
+        proved: false,
     })
 }
 

@@ -15,8 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::active::{Active, BATCH, Done, Publish, Unsynced};
-use super::device::write_full;
-use super::directory::{Directory, Segment};
+use super::device::{DeviceFile, write_full};
+use super::directory::Directory;
 use super::format::{ALIGN, Header, Kind, encode_front};
 use super::health::is_full;
 use super::index::{Place, print_of};
@@ -24,6 +24,7 @@ use super::payload::Payload;
 use super::queue::{ALL_VARIANTS, Command, Job, Next};
 use super::room::Room;
 use super::segment::{Footer, encode_footer};
+use super::thin::Thinning;
 
 /// How long the writer sleeps when nothing happens.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -37,7 +38,11 @@ pub(super) struct Writer {
     pub(super) done: VecDeque<Done>,
     pub(super) active: Option<Active>,
     /// Reclaimed segments whose files readers may still hold, with their sizes.
-    pub(super) retired: Vec<(Weak<Segment>, u64)>,
+    pub(super) retired: Vec<(Weak<dyn DeviceFile>, u64)>,
+    /// Segments whose holes wait for readers.
+    pub(super) thinning: Vec<Thinning>,
+    /// Newcomers are judged early: so it is wanted, and the file system takes holes.
+    pub(super) judges_early: bool,
     /// Left after a fault, or found unsealed at a start: part of the next sync.
     pub(super) unsynced: Vec<Unsynced>,
     /// Segments given up whose files could not be removed yet: serials and sizes. Until they
@@ -69,6 +74,7 @@ impl Writer {
                     self.bury_rest();
                     self.flush();
                     self.remove_leftover();
+                    self.punch_ready();
                     self.count_used();
                     patience = PATIENCE;
                 }
@@ -128,12 +134,14 @@ impl Writer {
     /// Appends a payload; false if it was not taken.
     fn put(&mut self, hash: u128, variant: u32, payload: &Payload) -> bool {
         let meta = payload.meta(self.dir.clock.now(), self.dir.run);
+        let reads = self.reads_at_first(print_of(hash), variant, payload.cost());
         let stamp = Header::stamp(payload.kind(), hash, variant, payload.judged());
         self.append(stamp, &meta, payload.body(), |place| Publish::Put {
             hash,
             variant,
             payload: payload.clone(),
             place,
+            reads,
         })
     }
 
@@ -157,7 +165,7 @@ impl Writer {
         let front = encode_front(stamp, meta, body);
         let Ok((header, front)) = front else { return false };
         let Some(place) = active.place(header.total_len() as u64) else { return false };
-        active.list(&header, place);
+        active.list(&header, place, false);
         active.waiting.push(publish(place));
         let padding = header.total_len() - header.body_offset() - body_len;
         let zeros = [0; ALIGN];
@@ -225,6 +233,7 @@ impl Writer {
         let Some(active) = self.active.take() else { return };
         let (segment, lost) = (active.segment.clone(), active.lost());
         self.unsynced.push(Unsynced { segment, lost });
+        self.done.push_back(Done::new(active.segment, &active.entries));
         for lost in active.waiting {
             match lost {
                 Publish::Put { hash, variant, payload, .. } => {
@@ -238,7 +247,6 @@ impl Writer {
                 Publish::Nothing => {}
             }
         }
-        self.done.push_back(Done { segment: active.segment });
     }
 
     /// A write that came to nothing. Its record may be whole on disk all the same, and an
@@ -276,7 +284,7 @@ impl Writer {
             && self.sync_active()
             && let Some(active) = self.active.take()
         {
-            self.done.push_back(Done { segment: active.segment });
+            self.done.push_back(Done::new(active.segment, &active.entries));
         }
     }
 
@@ -299,7 +307,7 @@ impl Writer {
     /// Bytes of files in the directory, also those that only readers hold.
     pub(super) fn used(&mut self) -> u64 {
         self.retired_are_gone();
-        let done: u64 = self.done.iter().map(|done| done.segment.size).sum();
+        let done: u64 = self.done.iter().map(|done| done.held).sum();
         let retired: u64 = self.retired.iter().map(|(_, size)| size).sum();
         let active = self.active.as_ref().map_or(0, |active| active.segment.size);
         let leftover: u64 = self.leftover.iter().map(|(_, size)| size).sum();

@@ -11,6 +11,7 @@
 //! | `tuning` | the settings and the candidates |
 //! | `tuner` | shadow caches that choose between settings (`auto`) |
 //! | `admission` | what is worth a write to the disk |
+//! | `lanes` | the order in which a disk that writes everything gives up |
 //! | `sharded` | shelves behind short locks, as the node uses them |
 //!
 //! Measured against the traces the design study used, at 0.1, 1 and 10 % of the
@@ -19,6 +20,7 @@
 
 pub mod admission;
 mod history;
+pub mod lanes;
 mod order;
 mod sharded;
 mod shelf;

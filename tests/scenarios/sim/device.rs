@@ -34,6 +34,8 @@ struct Content {
     seen: Vec<u8>,
     /// Blocks written since the last sync, as they were then.
     unsynced: BTreeMap<usize, Vec<u8>>,
+    /// Bytes of holes.
+    holes: u64,
 }
 
 /// The device of one run of the node.
@@ -47,7 +49,7 @@ impl Platter {
 
     /// Bytes of files.
     pub fn used(&self) -> u64 {
-        self.files.lock().values().map(|file| file.content.lock().seen.len() as u64).sum()
+        self.files.lock().values().map(|file| file.content.lock().held()).sum()
     }
 
     /// The power goes: of the blocks not synced some are there and some are not.
@@ -75,7 +77,7 @@ impl Platter {
     }
 
     fn file(self: &Arc<Self>, len: u64) -> Arc<File> {
-        let content = Content { seen: vec![0; len as usize], unsynced: BTreeMap::new() };
+        let content = Content { seen: vec![0; len as usize], unsynced: BTreeMap::new(), holes: 0 };
         Arc::new(File { platter: self.clone(), content: Mutex::new(content) })
     }
 }
@@ -129,6 +131,12 @@ impl Device for Disk {
 
     fn reopen(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Content {
+    fn held(&self) -> u64 {
+        self.seen.len() as u64 - self.holes
     }
 }
 
@@ -191,5 +199,16 @@ impl DeviceFile for File {
         self.platter.fails(&[DiskFault::Writes])?;
         let zeros = vec![0; len as usize];
         Self::write(&mut self.content.lock(), &zeros, offset).map(|_| ())
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.zero(offset, len)?;
+        self.content.lock().holes += len;
+        Ok(())
+    }
+
+    fn held(&self) -> io::Result<u64> {
+        self.platter.fails(&[DiskFault::Reads])?;
+        Ok(self.content.lock().held())
     }
 }

@@ -1,5 +1,7 @@
 //! Put, get, remove, restart, time, room: what the tier does when nothing is wrong.
 
+use std::os::unix::fs::MetadataExt;
+
 use super::*;
 
 #[test]
@@ -112,10 +114,10 @@ fn the_capacity_is_never_exceeded_and_what_is_read_outlives_what_is_not() {
         assert!(sync(&disk));
         assert!(get(&disk, "http://a:80/loved").is_some(), "after {n}");
         let files = std::fs::read_dir(dir.path().join("segments")).unwrap();
-        let used: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        let used: u64 = files.map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum();
         assert!(used <= 512 << 10, "{used}");
     }
-    assert!(counter(&disk, "reclaimed") > 10 && counter(&disk, "reinserted") > 0);
+    assert!(counter(&disk, "evicted") > 400);
     assert!(get(&disk, "http://a:80/599").is_some());
     assert!(get(&disk, "http://a:80/1").is_none());
 }

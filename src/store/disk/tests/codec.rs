@@ -69,7 +69,8 @@ proptest! {
     ) {
         let place = |(n, (print, variant)): (usize, (u64, u32))| {
             let kind = Kind::Entry;
-            FooterEntry { print, offset: 64 + 128 * n as u64, len: 128, variant, kind }
+            let (offset, proved) = (64 + 128 * n as u64, n % 2 == 0);
+            FooterEntry { print, offset, len: 128, variant, kind, proved }
         };
         let entries: Vec<_> = prints.into_iter().enumerate().map(place).collect();
         let footer = Footer { sealed, end: 64 + 128 * entries.len() as u64, entries };

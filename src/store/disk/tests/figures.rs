@@ -66,7 +66,7 @@ fn ten_million_objects_in_the_index() {
     let (mut most, mut slowest) = (0, Duration::ZERO);
     for n in 0..3 * RECORDS {
         let start = crate::base::clock::instant();
-        index.insert(print(n), 0, place(n));
+        index.insert(print(n), 0, place(n), 0);
         slowest = slowest.max(start.elapsed());
         if n >= RECORDS {
             let oldest = n - RECORDS;

@@ -22,7 +22,7 @@ pub(super) fn place(n: u64) -> Place {
 fn an_object_costs_at_most_48_bytes_while_the_index_fills() {
     let index = Index::default();
     for n in 0..300_000 {
-        index.insert(print(n), 0, place(n));
+        index.insert(print(n), 0, place(n), 0);
         // Below that the tables hold too little for an average.
         if n > 20_000 && n % 1_000 == 0 {
             let each = index.memory() / index.len();
@@ -38,7 +38,7 @@ fn and_while_it_turns_over_however_full_it_is() {
         let mut held = VecDeque::new();
         let mut worst = 0;
         for n in 0..records * 30 {
-            index.insert(print(n), 0, place(n));
+            index.insert(print(n), 0, place(n), 0);
             held.push_back(n);
             if held.len() as u64 > records {
                 let oldest = held.pop_front().unwrap();

@@ -28,6 +28,7 @@ mod offline;
 mod purges;
 mod room;
 mod rot;
+mod thin;
 
 pub(super) const WALL: u64 = 1_800_000_000_000;
 

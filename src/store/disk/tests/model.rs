@@ -29,7 +29,7 @@ struct Run {
 fn it_never_finds_what_a_naive_map_does_not_hold() {
     let seeds: Vec<u64> = match std::env::var("BRINK_SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => vec![1, rand::random()],
+        Err(_) => vec![1, 2, rand::random()],
     };
     for seed in seeds {
         println!("BRINK_SEED={seed}");
@@ -44,7 +44,7 @@ fn it_never_finds_what_a_naive_map_does_not_hold() {
         for step in 0..3_000 {
             run.step(seed, step);
         }
-        assert!(run.hits > 500, "seed {seed}: {} hits", run.hits);
+        assert!(run.hits > 300, "seed {seed}: {} hits", run.hits);
     }
 }
 
