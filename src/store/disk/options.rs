@@ -47,7 +47,7 @@ pub struct Options {
     /// Reads waiting for such a thread, a directory; beyond is a miss. Default 1024.
     pub reads_queued_max: usize,
     /// Longest record read on the caller's thread when it is in the page cache.
-    /// Default 256 KiB.
+    /// Default 1.5 MiB.
     pub read_inline_max: ByteSize,
     /// A read that takes longer is a miss. Default 2 s.
     pub read_timeout: Duration,
@@ -68,7 +68,8 @@ impl Default for Options {
             reinsert_percent: 50,
             read_threads: 4,
             reads_queued_max: 1024,
-            read_inline_max: ByteSize::kib(256),
+            // An object of 1 MiB with all that comes with it: a third of a millisecond.
+            read_inline_max: ByteSize::kib(1536),
             read_timeout: Duration::from_secs(2),
             faults_max: 10,
         }
