@@ -13,7 +13,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 
 use super::pulse::Pulse;
@@ -68,6 +68,7 @@ async fn run<H: Handler>(
     mut open: Open,
     rein: Arc<Rein>,
 ) {
+    let head_only = request.method() == Method::HEAD;
     let response = {
         let mut answering = pin!(service.http2(request));
         poll_fn(|cx| match answering.as_mut().poll(cx) {
@@ -86,6 +87,8 @@ async fn run<H: Handler>(
         let fields = head.headers_mut();
         fields.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
+    // Whatever the handler made of it: content is never sent to a HEAD (RFC 9110 9.3.2).
+    let ended = ended || head_only;
     let Ok(stream) = respond.send_response(head, ended) else {
         respond.send_reset(Reason::INTERNAL_ERROR);
         return;
