@@ -208,7 +208,7 @@ fn a_head_gets_no_content_whatever_the_handler_gives() {
         let head = Request::head("http://a/").body(()).unwrap();
         let (answer, _) = send.ready().await.unwrap().send_request(head, true).unwrap();
         let answer = answer.await.unwrap();
-        assert_eq!(answer.headers()["content-length"], "15");
+        assert_eq!(answer.headers()["content-length"], "16");
         assert!(answer.body().is_end_stream());
     });
     running.drain(Duration::from_secs(5));
