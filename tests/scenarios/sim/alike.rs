@@ -33,7 +33,13 @@ pub fn gist(told: &Told) -> String {
     fields.retain(|line| !(own && line.starts_with("date:")));
     fields.sort();
     let (length, body) = (body.len(), String::from_utf8_lossy(body));
-    format!("{ask:?}\n  {status}, {length} bytes\n    {}\n{body}", fields.join("\n    "))
+    let text =
+        format!("{ask:?}\n  {status}, {length} bytes\n    {}\n{body}", fields.join("\n    "));
+    // The boundary between parts is drawn anew for each answer.
+    match text.split_once("boundary=").and_then(|(_, rest)| rest.split_once('\n')) {
+        Some((boundary, _)) => text.replace(boundary, "boundary"),
+        None => text,
+    }
 }
 
 /// The fingerprint `trace` with one more answer.
