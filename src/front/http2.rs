@@ -32,7 +32,6 @@ use super::service::Service;
 use super::stats::count;
 use super::upload::{Upload, Watch};
 use super::{Handler, http2_exchange, http2_straight};
-use crate::rules::fault::Fault;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve<H: Handler>(
@@ -175,7 +174,7 @@ fn begin<H: Handler>(
     let id = respond.stream_id().as_u32();
     let odd = blocks.lock().odd(id);
     if let Some(odd) = odd {
-        return http2_exchange::refuse(service, Fault::BadRequest(odd.reason()), respond);
+        return http2_exchange::refuse(service, &parts.method, odd.reason(), respond);
     }
     if parts.method == Method::GET
         && stream.is_end_stream()

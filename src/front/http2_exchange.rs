@@ -13,7 +13,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 
 use super::pulse::Pulse;
@@ -62,14 +62,16 @@ pub(super) fn start<H: Handler>(
 /// Answers a request that the handler does not get to see. What is left of its body h2 resets.
 pub(super) fn refuse<H: Handler>(
     service: &Arc<Service<H>>,
-    fault: Fault,
+    method: &Method,
+    reason: &'static str,
     respond: SendResponse<Bytes>,
 ) {
     count(&service.stats.refused);
     let open = Open::new(&service.pulse);
-    let response = service.handler.refuse(fault, Arc::clone(&service.conn));
+    let response = service.handler.refuse(Fault::BadRequest(reason), Arc::clone(&service.conn));
     let rein = Arc::<Rein>::default();
-    hurry(service, answer(response, respond, open, Arc::clone(&rein)), rein);
+    let head_only = *method == Method::HEAD;
+    hurry(service, answer(response, head_only, respond, open, Arc::clone(&rein)), rein);
 }
 
 fn hurry<H: Handler>(
@@ -91,6 +93,7 @@ async fn run<H: Handler>(
     open: Open,
     rein: Arc<Rein>,
 ) {
+    let head_only = request.method() == Method::HEAD;
     let response = {
         let mut answering = pin!(service.http2(request));
         poll_fn(|cx| match answering.as_mut().poll(cx) {
@@ -101,12 +104,13 @@ async fn run<H: Handler>(
         .await
     };
     if let Some(response) = response {
-        answer(response, respond, open, rein).await;
+        answer(response, head_only, respond, open, rein).await;
     }
 }
 
 async fn answer<B>(
     response: Response<B>,
+    head_only: bool,
     mut respond: SendResponse<Bytes>,
     mut open: Open,
     rein: Arc<Rein>,
@@ -121,6 +125,8 @@ async fn answer<B>(
         let fields = head.headers_mut();
         fields.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
+    // Whatever the handler made of it: content is never sent to a HEAD (RFC 9110 9.3.2).
+    let ended = ended || head_only;
     let Ok(stream) = respond.send_response(head, ended) else {
         respond.send_reset(Reason::INTERNAL_ERROR);
         return;

@@ -148,9 +148,12 @@ fn hops(fields: &HeaderMap) -> Option<u64> {
     fields.get(header::MAX_FORWARDS)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// A cache fills with GET; only what is passed, and a HEAD that freshens, stays itself.
+/// A cache fills with GET; only what is passed, and a HEAD that freshens, stays itself: also
+/// when it is asked again without conditions, because what it was about is no more. The answer
+/// to a GET would have a body that this client must not get (RFC 9110 9.3.2).
 fn method(sent: &Method, purpose: Purpose<'_>) -> Method {
     match purpose {
+        Purpose::Fill if *sent == Method::HEAD => Method::HEAD,
         Purpose::Pass | Purpose::Upgrade | Purpose::Revalidate(_) => sent.clone(),
         Purpose::Fill | Purpose::FillRange { .. } | Purpose::Complete(_) => Method::GET,
     }

@@ -196,3 +196,20 @@ fn many_streams_are_answered_whole_and_a_drain_says_goaway() {
     });
     assert_eq!(running.drain(Duration::from_secs(5)), 0);
 }
+
+#[test]
+fn a_head_gets_no_content_whatever_the_handler_gives() {
+    let (running, address) = start(plain());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (send, conn) = h2::client::handshake(tcp).await.unwrap();
+        tokio::spawn(conn);
+        let head = Request::head("http://a/").body(()).unwrap();
+        let (answer, _) = send.ready().await.unwrap().send_request(head, true).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.headers()["content-length"], "16");
+        assert!(answer.body().is_end_stream());
+    });
+    running.drain(Duration::from_secs(5));
+}
