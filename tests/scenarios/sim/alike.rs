@@ -31,6 +31,8 @@ pub fn gist(told: &Told) -> String {
     // The node dates its own words by a clock that is not the world's.
     let own = !fields.iter().any(|line| line.starts_with("x-reply"));
     fields.retain(|line| !(own && line.starts_with("date:")));
+    // With HTTP/2 the end of the head may say it (RFC 9113 8.1).
+    fields.retain(|line| line != "content-length: 0");
     fields.sort();
     let (length, body) = (body.len(), String::from_utf8_lossy(body));
     let text =
@@ -83,7 +85,7 @@ fn every_way_gives_the_same_answers() {
         None => (2, STEPS),
     };
     let first = number("BRINK_SIM_SEED").or(number("BRINK_SIM_FROM")).unwrap_or(1);
-    let mut answers = 0;
+    let (mut answers, mut wrong) = (0, Vec::new());
     for seed in first..first + worlds {
         let steps: Vec<Step> = steps_of(seed, count).into_iter().filter_map(plain).collect();
         let usual = heard(seed, &steps, Way::Hyper);
@@ -92,12 +94,16 @@ fn every_way_gives_the_same_answers() {
             assert_eq!(usual.len(), other.len(), "seed {seed}, {way:?}: answers");
             for (id, text) in &usual {
                 let found = other.get(id).map_or("nothing", String::as_str);
-                let short = |text: &str| text.chars().take(1_500).collect::<String>();
-                let (one, two) = (short(text), short(found));
-                assert!(text == found, "seed {seed}, request {id}: {one}\n{way:?}: {two}");
+                if text != found {
+                    let short = |text: &str| text.chars().take(1_500).collect::<String>();
+                    let (one, two) = (short(text), short(found));
+                    wrong.push(format!("seed {seed}, request {id}: {one}\n{way:?}: {two}"));
+                }
             }
         }
         answers += 3 * usual.len();
     }
+    let first = wrong.iter().take(10).cloned().collect::<Vec<_>>().join("\n\n");
+    assert!(wrong.is_empty(), "{} of {answers} answers differ:\n{first}", wrong.len());
     println!("{answers} answers in {worlds} worlds, alike by all three ways");
 }
