@@ -115,11 +115,10 @@ impl Clients {
         Clients { way, ..Clients::default() }
     }
 
-    /// Remembers what an answer says of itself.
+    /// Remembers what an answer says of itself, if all of it came.
     pub fn learn(&mut self, told: &Told) {
-        let Some(answer) = told.answer.as_ref().filter(|answer| answer.status == 200) else {
-            return;
-        };
+        let whole = |answer: &&Answer| answer.status == 200 && answer.ended == Ended::Clean;
+        let Some(answer) = told.answer.as_ref().filter(whole) else { return };
         let known = Known { tag: answer.field("etag"), modified: answer.field("last-modified") };
         self.known.insert((told.ask.client, told.ask.url), known);
     }

@@ -16,8 +16,9 @@ pub const MEMORY: u64 = 160 << 10;
 /// Bytes of the disk tier.
 pub const DISK: u64 = 1 << 20;
 
-/// The configuration of the world of `seed` under `plan`; token and disk are in `dir`.
-pub fn config(seed: u64, plan: u8, dir: &Path, disk: &Path) -> Config {
+/// The configuration of the world of `seed` under `plan` with so much `memory`; token and disk
+/// are in `dir`.
+pub fn config(seed: u64, (plan, memory): (u8, u64), dir: &Path, disk: &Path) -> Config {
     let token = dir.join("token");
     std::fs::write(&token, "simulated-token-of-the-world\n").expect("the token");
     let origin = |name: &str| {
@@ -45,7 +46,7 @@ pub fn config(seed: u64, plan: u8, dir: &Path, disk: &Path) -> Config {
     );
     let outcome = brink::config::parse(&text, "sim.toml", dir);
     let mut config = outcome.into_result().unwrap_or_else(|problems| panic!("{problems}"));
-    config.memory.capacity = ByteSize(MEMORY);
+    config.memory.capacity = ByteSize(memory);
     if seed % 4 == 1 {
         config.memory.policy = MemoryPolicy::TinyLfu;
     }

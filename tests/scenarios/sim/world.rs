@@ -42,6 +42,7 @@ pub struct World {
     dir: tempfile::TempDir,
     dice: Dice,
     seed: u64,
+    memory: u64,
     plan: u8,
     clients: Clients,
     /// What has been found.
@@ -66,12 +67,18 @@ pub struct Violation {
 impl World {
     /// A new world, in which everybody goes the same `way`, or each client its own.
     pub fn new(seed: u64, way: Option<Way>) -> Self {
+        World::with_memory(seed, way, MEMORY)
+    }
+
+    /// The same with a memory tier of `memory` bytes.
+    pub fn with_memory(seed: u64, way: Option<Way>, memory: u64) -> Self {
         let mut world = World {
             scene: Scene::new(Clock::manual(START_MS)),
             platter: Arc::default(),
             dir: tempfile::tempdir().expect("a directory for identity and ledger"),
             dice: Dice::new(seed.wrapping_add(1)),
             seed,
+            memory,
             plan: 0,
             clients: Clients::new(way),
             judge: Judge::default(),
@@ -95,7 +102,7 @@ impl World {
     }
 
     fn config(&self) -> Config {
-        setup::config(self.seed, self.plan, self.dir.path(), &self.path())
+        setup::config(self.seed, (self.plan, self.memory), self.dir.path(), &self.path())
     }
 
     fn start(&mut self) {
@@ -342,7 +349,7 @@ impl World {
     fn limits(&self) -> Result<(), Violation> {
         let shared = self.node().0.shared();
         let wrong = |what: String| Err(Violation { what, url: None });
-        if shared.memory.bytes() > MEMORY {
+        if shared.memory.bytes() > self.memory {
             return wrong(format!("memory tier of {} bytes", shared.memory.bytes()));
         }
         if self.platter.used() > DISK {
