@@ -1,6 +1,7 @@
 //! What must hold of every reader outside of the caching rules, whatever the bytes: records
-//! on disk, purges in the ledger file, PROXY headers, configurations, traces, units. A file of its own beside the rules' properties, because these readers
-//! belong to other layers. Shared in the same way.
+//! on disk, purges in the ledger file, PROXY headers, configurations, traces, units. A file of
+//! its own beside the rules' properties, because these readers belong to other layers. Shared
+//! in the same way.
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -56,15 +56,16 @@ fn served_by_hyper(bytes: &[u8]) -> (u32, bool) {
     let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
         let notes = notes.clone();
         async move {
-            let mut notes = notes.lock().unwrap();
             let fields = request.headers().get_all(header::CONNECTION);
             let says = |word: &str| {
                 let mut words = fields.iter().flat_map(|v| v.as_bytes().split(|b| *b == b','));
                 words.any(|it| it.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
             };
-            let old = request.version() == Version::HTTP_10;
-            *notes = (notes.0 + 1, notes.1 || says("close") || old);
-            drop(notes);
+            let last = says("close") || request.version() == Version::HTTP_10;
+            {
+                let mut notes = notes.lock().unwrap();
+                *notes = (notes.0 + 1, notes.1 || last);
+            }
             // A body that never ends is not waited for.
             let _ = request.into_body().collect().await;
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))

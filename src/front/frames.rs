@@ -302,7 +302,6 @@ const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 const MINUTE: u64 = 60_000;
-
 /// More streams than any setting allows; h2 refuses what is over its limit.
 const UPLOADS_MAX: usize = 1024;
 

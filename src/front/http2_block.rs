@@ -1,17 +1,19 @@
 //! What h2 passes over in a header block, looked for before h2 sees it.
 //!
 //! h2 (by way of the `http` crate) drops a fragment from `:path`, puts a slash before one that
-//! has none, and drops pseudo-fields from trailers; RFC 9113 8.1.1, 8.3 want such a message refused, because another server may read
-//! it in another way. Blocks are walked field by field, without the dynamic table: a literal
-//! field tells all that is needed, and what is compressed stays compressed, for a `#` can be
-//! found by the lengths of codes alone. A field taken from the dynamic table is not looked at:
-//! this is a second lock, the first one is that nothing is forwarded that h2 did not read.
+//! has none, and drops pseudo-fields from trailers; RFC 9113 8.1.1, 8.3 want such a message
+//! refused, because another server may read it in another way. Blocks are walked field by field,
+//! without the dynamic table: a literal field tells all that is needed, and what is compressed
+//! stays compressed, for a `#` can be found by the lengths of codes alone. A field taken from the
+//! dynamic table is not looked at: this is a second lock, the first one is that nothing is
+//! forwarded that h2 did not read.
 //!
 //! Nothing is copied as long as a block arrives in one read. Pure.
 
 use smallvec::SmallVec;
 
 use super::frames::{Flood, FrameHead};
+use super::http2_text::{Text, number, string};
 
 /// What is wrong with the header block of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub(super) struct Blocks {
     trailers: bool,
     /// The rest of the block comes in CONTINUATION frames.
     open: bool,
+    /// The first frame is being received, and it ends with padding.
+    padded: bool,
     /// Payloads that came in pieces, framing of the first one included.
     held: Vec<u8>,
     flags: u8,
@@ -60,6 +64,7 @@ impl Blocks {
             self.held.clear();
         }
         self.open = frame.flags & END_HEADERS == 0;
+        self.padded = headers && self.open && frame.flags & PADDED != 0;
     }
 
     /// Takes what of `bytes` belongs to the current frame; whether more of it is to come. Too
@@ -72,6 +77,10 @@ impl Blocks {
             return self.judge(piece).map(|()| false);
         }
         self.held.extend_from_slice(piece);
+        if self.left == 0 && self.padded {
+            let padding = self.held.first().copied().map_or(0, usize::from);
+            self.held.truncate(self.held.len().saturating_sub(padding));
+        }
         if whole {
             let held = std::mem::take(&mut self.held);
             self.judge(&held)?;
@@ -125,8 +134,8 @@ pub fn replay(block: &[u8], trailers: bool, piece: usize, frames: bool) -> Optio
     blocks.odd(1).map(Oddity::reason)
 }
 
-/// The block without padding length and priority (RFC 9113 6.2). Padding stays: it is zeros,
-/// which h2 holds it to, or came before a CONTINUATION, where it is not at the end.
+/// The block without padding and priority (RFC 9113 6.2). The padding of a first frame that
+/// others follow is gone already.
 fn without_framing(payload: &[u8], flags: u8) -> Option<&[u8]> {
     let (padding, skip) = match flags & PADDED != 0 {
         true => (usize::from(*payload.first()?), 1),
@@ -181,138 +190,6 @@ fn look(mut block: &[u8], trailers: bool) -> Option<Oddity> {
     }
     None
 }
-
-/// An integer with a prefix of so many bits (RFC 7541 5.1).
-fn number(block: &mut &[u8], bits: u8) -> Option<usize> {
-    let (first, mut rest) = block.split_first()?;
-    let full = (1usize << bits) - 1;
-    let mut value = usize::from(*first) & full;
-    if value == full {
-        for shift in [0, 7, 14, 21] {
-            let (byte, later) = rest.split_first()?;
-            rest = later;
-            value += usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                *block = rest;
-                return Some(value);
-            }
-        }
-        return None;
-    }
-    *block = rest;
-    Some(value)
-}
-
-/// A string literal (RFC 7541 5.2).
-#[derive(Clone, Copy)]
-enum Text<'a> {
-    Plain(&'a [u8]),
-    Coded(&'a [u8]),
-}
-
-fn string<'a>(block: &mut &'a [u8]) -> Option<Text<'a>> {
-    let coded = block.first()? & 0x80 != 0;
-    let length = number(block, 7)?;
-    let (text, rest) = block.split_at_checked(length)?;
-    *block = rest;
-    Some(if coded { Text::Coded(text) } else { Text::Plain(text) })
-}
-
-impl Text<'_> {
-    fn begins_with_colon(self) -> bool {
-        match self {
-            Text::Plain(text) => text.first() == Some(&b':'),
-            Text::Coded(text) => text.first().is_some_and(|byte| byte >> 1 == 0x5c),
-        }
-    }
-
-    fn names_path(self) -> bool {
-        match self {
-            Text::Plain(text) => text == b":path",
-            Text::Coded(text) => text == CODED_PATH,
-        }
-    }
-
-    /// Whether it begins with a slash or is an asterisk, and has no `#`. What else it holds
-    /// h2 and the door look at.
-    fn is_path(self) -> bool {
-        match self {
-            Text::Plain(text) => {
-                matches!(text.first(), Some(b'/' | b'*')) && memchr::memchr(b'#', text).is_none()
-            }
-            // `/` is 011000, `*` 11111001. `#` begins with eight ones; most paths have no such
-            // run.
-            Text::Coded(text) => {
-                matches!(text.first(), Some(0x60..=0x63 | 0xf9))
-                    && !(has_eight_ones(text) && has_coded_number_sign(text))
-            }
-        }
-    }
-}
-
-/// Whether there may be eight ones in a row: they end one byte and begin the next, or fill one.
-fn has_eight_ones(text: &[u8]) -> bool {
-    let mut before = 0u32;
-    text.iter().any(|byte| {
-        let enough = before + byte.leading_ones() >= 8;
-        before = byte.trailing_ones();
-        enough
-    })
-}
-
-/// Finds the code of `#` at the border of a symbol, by the lengths of codes alone.
-fn has_coded_number_sign(text: &[u8]) -> bool {
-    let mut bytes = text.iter();
-    let (mut window, mut have) = (0u64, 0u32);
-    loop {
-        while have <= 32
-            && let Some(byte) = bytes.next()
-        {
-            window |= u64::from(*byte) << (56 - have);
-            have += 8;
-        }
-        let top = (window >> 32) as u32;
-        if have >= 12 && top >> 20 == NUMBER_SIGN {
-            return true;
-        }
-        let length = LENGTHS.iter().find(|(below, _)| top < *below).map_or(30, |(_, bits)| *bits);
-        if length > have {
-            return false;
-        }
-        window <<= length;
-        have -= length;
-    }
-}
-
-/// `:path`, coded.
-const CODED_PATH: &[u8] = &[0xb9, 0x58, 0xd3, 0x3f];
-
-/// The code of `#` (RFC 7541 appendix B), 12 bits.
-const NUMBER_SIGN: u32 = 0xffa;
-
-/// The code is canonical: whatever is below the first number has the second as its length.
-const LENGTHS: [(u32, u32); 20] = [
-    (0x5000_0000, 5),
-    (0xb800_0000, 6),
-    (0xf800_0000, 7),
-    (0xfe00_0000, 8),
-    (0xff40_0000, 10),
-    (0xffa0_0000, 11),
-    (0xffc0_0000, 12),
-    (0xfff0_0000, 13),
-    (0xfff8_0000, 14),
-    (0xfffe_0000, 15),
-    (0xfffe_6000, 19),
-    (0xfffe_e000, 20),
-    (0xffff_4800, 21),
-    (0xffff_b000, 22),
-    (0xffff_ea00, 23),
-    (0xffff_f600, 24),
-    (0xffff_f800, 25),
-    (0xffff_fbc0, 26),
-    (0xffff_fe20, 27),
-    (0xffff_fff0, 28),
-];
 
 /// The static table (RFC 7541 appendix A): its pseudo-fields are the first 14 of 61.
 const STATIC_PSEUDO: usize = 14;
@@ -452,6 +329,14 @@ mod tests {
         blocks.begin(FrameHead { len: payload.len(), kind: 1, flags, stream: 1 }, true, 0);
         blocks.take(&payload).unwrap();
         assert_eq!(blocks.odd(1), Some(Oddity::Path));
+        let (first, last) = path.split_at(2);
+        let payload = [&[3u8][..], first, &[0, 0, 0]].concat();
+        blocks.begin(FrameHead { len: 6, kind: 1, flags: PADDED, stream: 3 }, true, 1);
+        blocks.take(&payload).unwrap();
+        let flags = END_HEADERS;
+        blocks.begin(FrameHead { len: last.len(), kind: 9, flags, stream: 3 }, false, 3);
+        blocks.take(last).unwrap();
+        assert_eq!(blocks.odd(3), Some(Oddity::Path));
     }
 
     #[test]

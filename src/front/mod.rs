@@ -34,6 +34,7 @@ mod http2_exchange;
 mod http2_io;
 mod http2_ping;
 mod http2_straight;
+mod http2_text;
 mod hub;
 mod interim;
 mod judge;
